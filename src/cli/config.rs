@@ -1,0 +1,33 @@
+//! `demarche config`: the built-in file, and a check that reports every problem at once.
+
+use clap::Subcommand;
+
+use super::setup::configured_feeds;
+use super::{Common, Exit};
+use crate::config::{DEFAULTS, load};
+
+/// Subcommands of `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration (file, environment, feed lists); every problem is reported.
+    ///
+    /// Example: demarche config check --config /etc/demarche/demarche.toml
+    Check,
+    /// Print the built-in configuration with its comments: a template for your own.
+    ///
+    /// Example: demarche config show > demarche.toml
+    Show,
+}
+
+pub(super) fn run(common: &Common, command: ConfigCommand) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Show => print!("{DEFAULTS}"),
+        ConfigCommand::Check => {
+            let loaded = load(common.config.as_deref(), std::env::vars())?;
+            let feeds = configured_feeds(&loaded)?;
+            let name = common.config.as_deref().map_or("built-in defaults".into(), |path| path.display().to_string());
+            println!("{name}: good, {} feeds", feeds.len());
+        }
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,108 @@
+//! The command line: thin; each command is a file.
+
+mod backfill;
+mod config;
+mod demo;
+mod exit;
+mod flow;
+mod feeds;
+mod parse;
+mod progress;
+mod run;
+mod score;
+mod setup;
+mod summary;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::LogFormat;
+pub use exit::Exit;
+
+/// Watches news feeds for diplomacy and writes matches as JSONL alerts.
+#[derive(Debug, Parser)]
+#[command(name = "demarche", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file; without it the built-in defaults hold (see `demarche config show`).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// State directory, over [state] dir.
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How log lines look, over [log] format.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Log level or filter, over [log] level.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the feeds: as a daemon, or with --once until everything due was polled.
+    Run(run::RunArgs),
+    /// Read feed documents from disk through the same pipeline, then exit.
+    Backfill(backfill::BackfillArgs),
+    /// Score a text and say why.
+    Score(score::ScoreArgs),
+    /// Show what the parser sees in feed documents.
+    Parse(parse::ParseArgs),
+    /// List, add, remove, import, export and check feeds.
+    #[command(subcommand)]
+    Feeds(feeds::FeedsCommand),
+    /// Show or check the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Train the classifier on labelled items.
+    Train(crate::train::TrainArgs),
+    /// Measure the classifier on labelled items.
+    Eval(crate::eval::EvalArgs),
+    /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
+    Demo(demo::DemoArgs),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever kept it from its work; [`Exit::of`] gives the exit code.
+pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Run(args) => run::run(common, args),
+        Command::Backfill(args) => backfill::run(common, args),
+        Command::Score(args) => score::run(common, args),
+        Command::Parse(args) => parse::run(args),
+        Command::Feeds(command) => feeds::run(common, command),
+        Command::Config(command) => config::run(common, command),
+        Command::Train(args) => crate::train::run(args).map(|()| Exit::Ok),
+        Command::Eval(args) => crate::eval::run(args).map(|()| Exit::Ok),
+        Command::Demo(args) => demo::run(common, args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut command(), "demarche", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Man => Ok(clap_mangen::Man::new(command()).render(&mut std::io::stdout()).map(|()| Exit::Ok)?),
+    }
+}
+
+fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}

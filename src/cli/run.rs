@@ -1,0 +1,113 @@
+//! `demarche run`: the daemon, or one round with `--once`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::Args;
+
+use super::exit::UsageError;
+use super::flow::{FlowArgs, block_on, drive};
+use super::setup::{Setup, address, configured_feeds, read_opml, setup};
+use super::{Common, Exit, summary};
+use crate::fetch::Fetcher;
+use crate::pipeline::{Mode, Polling, Totals, live};
+use crate::store::{FeedOrigin, FeedSpec, Store};
+
+/// Arguments of `run`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = "Examples:\n  \
+    demarche run --config /etc/demarche/demarche.toml\n  \
+    demarche run --once --opml feeds.opml --state ./state --out alerts.jsonl\n  \
+    demarche run --once --feed https://news.example/world.xml --state ./state --out - | jq .item.title")]
+pub struct RunArgs {
+    /// Poll everything that is due once, judge it, write the alerts, exit.
+    #[arg(long)]
+    pub once: bool,
+    /// Watch this feed instead of the configured ones; may be repeated.
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    pub feed: Vec<String>,
+    /// Watch the feeds of this OPML file instead of the configured ones.
+    #[arg(long, value_name = "FILE")]
+    pub opml: Vec<PathBuf>,
+    /// Poll every DURATION ("90s", "2h"), whatever floors and servers say: for tests and feeds of your own.
+    #[arg(long, value_name = "DURATION", value_parser = humantime_serde::re::humantime::parse_duration)]
+    pub interval: Option<Duration>,
+    /// Networks (CIDR) or hosts that may be fetched from although they are private, over [fetch] allow_net.
+    #[arg(long, value_name = "CIDR", num_args = 1..)]
+    pub allow_net: Vec<String>,
+    /// With --once: print the closing totals as one JSON object on standard output.
+    #[arg(long, requires = "once")]
+    pub json: bool,
+    #[command(flatten)]
+    pub flow: FlowArgs,
+}
+
+pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
+    let mut setup = setup(common)?;
+    let totals = poll(&mut setup, &args)?;
+    let file = setup.state.join(&setup.config().output.file);
+    if args.json {
+        println!("{}", serde_json::to_string(&totals)?);
+    } else {
+        eprintln!("{}", summary::lines(&totals, "feeds", &file.display().to_string()));
+    }
+    Ok(if args.once { summary::exit(&totals) } else { Exit::Ok })
+}
+
+/// One run over the feeds that `args` or the configuration name.
+pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> {
+    args.flow.lay_over(setup)?;
+    if args.json && setup.config().output.file.as_os_str() == "-" {
+        return Err(UsageError("print the totals: --json and --out - both want standard output".into()).into());
+    }
+    setup.loaded.config.fetch.allow_net.extend(args.allow_net.iter().cloned());
+    let feeds = named_feeds(args)?;
+    let _lock = Store::lock(&setup.state)?;
+    let mut store = Store::open(&setup.state)?;
+    plan(&mut store, setup, args, feeds)?;
+    let config = setup.config();
+    let polling = Polling {
+        fetcher: Fetcher::new(&config.fetch)?,
+        schedule: config.schedule.clone(),
+        concurrency: config.fetch.concurrency,
+        interval: args.interval,
+        started: Utc::now(),
+    };
+    let mode = if args.once { Mode::Once } else { Mode::Daemon };
+    block_on(drive(setup, store, mode, |flow, stop| Ok(live(flow, polling, stop))))
+}
+
+/// The feeds of `--feed` and `--opml`; empty means the configured ones.
+fn named_feeds(args: &RunArgs) -> anyhow::Result<Vec<FeedSpec>> {
+    let mut feeds = Vec::new();
+    for path in &args.opml {
+        feeds.extend(read_opml(path)?);
+    }
+    for url in &args.feed {
+        feeds.push(FeedSpec { url: address(url)?, title: None, tags: Vec::new(), floor_s: None });
+    }
+    Ok(feeds)
+}
+
+/// Brings the store's list of feeds in line with what this run is to watch.
+fn plan(store: &mut Store, setup: &Setup, args: &RunArgs, named: Vec<FeedSpec>) -> anyhow::Result<()> {
+    let only_named = !args.feed.is_empty() || !args.opml.is_empty();
+    if !only_named {
+        store.sync_feeds(&configured_feeds(&setup.loaded)?, FeedOrigin::Config)?;
+    }
+    store.sync_feeds(&named, FeedOrigin::Flag)?;
+    store.watch(only_named.then_some(named.as_slice()))?;
+    if let Some(interval) = args.interval {
+        store.override_interval(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))?;
+    }
+    if store.watched_feeds()? == 0 {
+        return Err(UsageError(
+            "find a feed to watch: name some with --feed or --opml, add some with `demarche feeds add URL`, or list \
+             OPML files under [feeds] opml"
+                .into(),
+        )
+        .into());
+    }
+    Ok(())
+}

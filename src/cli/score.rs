@@ -1,0 +1,120 @@
+//! `demarche score`: a text, its grades, its stage, its reasons.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::UsageError;
+use super::flow::block_on;
+use super::setup::setup;
+use super::{Common, Exit, table};
+use crate::classify::{Text, Worker};
+use crate::item::{GradeProbs, Reason, StageGuess, Verdict};
+
+/// Arguments of `score`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    demarche score \"Envoys call backchannel talks constructive\"\n  \
+    demarche score --file headlines.txt --json | jq .score")]
+pub struct ScoreArgs {
+    /// Texts to score: headlines, or headline and summary separated by a tab. Without any, standard input is read.
+    text: Vec<String>,
+    /// Score every line of this file (`-` is standard input).
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Scored<'a> {
+    text: &'a str,
+    score: f32,
+    alert: bool,
+    grade: GradeProbs,
+    stage: StageGuess,
+    reasons: &'a [Reason],
+    model: &'a str,
+    threshold: f32,
+}
+
+pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
+    let setup = setup(common)?;
+    let lines = lines(&args)?;
+    block_on(async {
+        let scorer = Worker::from_config(&setup.config().model).await?;
+        if !args.json {
+            header();
+        }
+        // Chunks keep memory flat when a file is long.
+        for chunk in lines.chunks(crate::pipeline::capacity::JUDGE_BATCH) {
+            let texts: Vec<Text> = chunk.iter().map(|line| text(line)).collect();
+            let verdicts = scorer.score(texts.clone()).await?;
+            for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
+                verdict.reasons = scorer.explain(text).await?;
+                print(line, &verdict, &scorer, args.json)?;
+            }
+        }
+        Ok(Exit::Ok)
+    })
+}
+
+fn lines(args: &ScoreArgs) -> anyhow::Result<Vec<String>> {
+    if !args.text.is_empty() {
+        return Ok(args.text.clone());
+    }
+    let reader: Box<dyn BufRead> = match args.file.as_deref() {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = std::fs::File::open(path)
+                .map_err(|error| UsageError(format!("read {}: {error}", path.display())))?;
+            Box::new(std::io::BufReader::new(file))
+        }
+        _ if args.file.is_none() && std::io::stdin().is_terminal() => {
+            return Err(UsageError("find a text: give one as an argument, with --file, or on standard input".into()).into());
+        }
+        _ => Box::new(std::io::stdin().lock()),
+    };
+    let lines = reader.split(b'\n').map(|line| line.map(|line| String::from_utf8_lossy(&line).trim().to_owned()));
+    let lines = lines.collect::<Result<Vec<_>, _>>().context("read the texts")?;
+    Ok(lines.into_iter().filter(|line| !line.is_empty()).collect())
+}
+
+fn text(line: &str) -> Text {
+    let (title, summary) = line.split_once('\t').unwrap_or((line, ""));
+    Text::new(title, summary)
+}
+
+fn header() {
+    println!("score  alert  stage     text");
+}
+
+fn print(line: &str, verdict: &Verdict, scorer: &Worker, json: bool) -> anyhow::Result<()> {
+    let model = scorer.model();
+    let alert = verdict.score() >= model.threshold;
+    if json {
+        let scored = Scored {
+            text: line,
+            score: verdict.score(),
+            alert,
+            grade: verdict.grade,
+            stage: verdict.stage,
+            reasons: &verdict.reasons,
+            model: &model.id,
+            threshold: model.threshold,
+        };
+        println!("{}", serde_json::to_string(&scored)?);
+        return Ok(());
+    }
+    let stage = table::word(&verdict.stage.label);
+    println!("{:>5.3}  {:<5}  {stage:<8}  {}", verdict.score(), if alert { "yes" } else { "" }, line.replace('\t', " · "));
+    if alert {
+        for reason in &verdict.reasons {
+            println!("{:24}{:+.2}  {}", "", reason.weight, reason.text);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What most commands need first: the configuration with the flags laid over it, the log, the state directory.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::Common;
+use super::exit::UsageError;
+use crate::config::{Config, Loaded, load};
+use crate::store::FeedSpec;
+
+/// The configuration in force.
+pub(super) struct Setup {
+    pub loaded: Loaded,
+    pub state: PathBuf,
+}
+
+impl Setup {
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+}
+
+/// Reads the configuration, lays the common flags over it and starts the log.
+pub(super) fn setup(common: &Common) -> anyhow::Result<Setup> {
+    let mut loaded = load(common.config.as_deref(), std::env::vars())?;
+    let log = &mut loaded.config.log;
+    log.format = common.log_format.unwrap_or(log.format);
+    log.level = common.log_level.clone().unwrap_or(std::mem::take(&mut log.level));
+    crate::telemetry::start(log).map_err(|error| UsageError(error.to_string()))?;
+    let state = match &common.state {
+        Some(dir) => dir.clone(),
+        None => state_dir(&loaded)?,
+    };
+    Ok(Setup { loaded, state })
+}
+
+fn state_dir(loaded: &Loaded) -> anyhow::Result<PathBuf> {
+    if loaded.config.state.dir != "auto" {
+        return Ok(loaded.relative(Path::new(&loaded.config.state.dir)));
+    }
+    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // systemd may name several, separated by colons; ours is the first.
+    let systemd = std::env::var("STATE_DIRECTORY").ok().and_then(|dirs| dirs.split(':').next().map(PathBuf::from));
+    systemd
+        .or_else(|| var("XDG_STATE_HOME").map(|dir| dir.join("demarche")))
+        .or_else(|| var("HOME").map(|dir| dir.join(".local/state/demarche")))
+        .context("find a state directory: neither HOME nor XDG_STATE_HOME is set; name one with --state")
+}
+
+/// The feeds that the configuration names: its `[[feed]]` blocks and its OPML files.
+pub(super) fn configured_feeds(loaded: &Loaded) -> anyhow::Result<Vec<FeedSpec>> {
+    let mut feeds = Vec::new();
+    for opml in &loaded.config.feeds.opml {
+        feeds.extend(read_opml(&loaded.relative(opml))?);
+    }
+    for feed in &loaded.config.feed {
+        feeds.push(FeedSpec {
+            url: address(&feed.url)?,
+            title: feed.title.clone(),
+            tags: feed.tags.clone(),
+            floor_s: feed.floor.map(|floor| floor.as_secs()),
+        });
+    }
+    Ok(feeds)
+}
+
+/// The feeds of an OPML file; what it skips is logged.
+pub(super) fn read_opml(path: &Path) -> anyhow::Result<Vec<FeedSpec>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| UsageError(format!("read OPML file {}: {error}", path.display())))?;
+    let listing = crate::opml::read(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+    for skipped in &listing.skipped {
+        tracing::warn!(file = %path.display(), skipped, "passed over an outline");
+    }
+    Ok(listing.feeds)
+}
+
+/// A feed's address in its normal form.
+pub(super) fn address(text: &str) -> anyhow::Result<String> {
+    let wrong = |why: &str| UsageError(format!("use feed address `{}`: {why}", crate::alert::public_url(text)));
+    let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("only http and https are polled").into());
+    }
+    Ok(url.into())
+}

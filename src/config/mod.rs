@@ -1,0 +1,129 @@
+//! Configuration: `config/demarche.toml` holds every key with its default and its explanation; a user's file and
+//! `DEMARCHE_<SECTION>__<KEY>` variables are laid over it.
+//!
+//! The embedded file is the only home of the defaults: the types here have none.
+
+mod env;
+mod load;
+mod problem;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::classify::ClassifyConfig;
+use crate::fetch::FetchConfig;
+use crate::schedule::ScheduleConfig;
+
+pub use load::{ConfigError, Loaded, load};
+pub use problem::Problem;
+
+/// The embedded, commented configuration: documentation, template and defaults in one.
+pub const DEFAULTS: &str = include_str!("../../config/demarche.toml");
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where state lives.
+    pub state: StateConfig,
+    /// Which feeds to watch.
+    pub feeds: FeedsConfig,
+    /// Single feeds with settings of their own.
+    #[serde(default)]
+    pub feed: Vec<FeedConfig>,
+    /// How feeds are fetched.
+    pub fetch: FetchConfig,
+    /// When feeds are polled.
+    pub schedule: ScheduleConfig,
+    /// Which model judges, and what is an alert.
+    pub model: ClassifyConfig,
+    /// Where alerts go.
+    pub output: OutputConfig,
+    /// How the program runs and stops.
+    pub run: RunConfig,
+    /// What it logs.
+    pub log: LogConfig,
+}
+
+/// Section `[state]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateConfig {
+    /// Directory of the database; `auto` follows systemd, then the XDG base directories.
+    pub dir: String,
+}
+
+/// Section `[feeds]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedsConfig {
+    /// OPML files, relative to the configuration file.
+    pub opml: Vec<PathBuf>,
+}
+
+/// One `[[feed]]`.
+#[derive(Debug, Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FeedConfig {
+    /// Address of the feed document.
+    pub url: String,
+    /// Title for alerts; the feed's own if absent.
+    pub title: Option<String>,
+    /// Labels for filters.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Least time between polls of this feed.
+    #[serde(default, with = "humantime_serde")]
+    pub floor: Option<Duration>,
+}
+
+/// Section `[output]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputConfig {
+    /// The alert file; `-` is standard output; a relative path lies in the state directory.
+    pub file: PathBuf,
+    /// Whether the file is synced to disk before an alert counts as delivered.
+    pub fsync: Fsync,
+}
+
+/// When the alert file is synced to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fsync {
+    /// After every batch of lines.
+    Always,
+    /// Left to the operating system.
+    Never,
+}
+
+/// Section `[run]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// How long a stopping run may take to finish what it has begun.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+/// Section `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Filter in tracing's syntax: a level, or `target=level,…`.
+    pub level: String,
+    /// How log lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

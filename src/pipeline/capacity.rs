@@ -1,0 +1,29 @@
+//! Every bound between two stages, in one place. Together they bound the memory of a run: documents in flight times
+//! their size, and rows in batches.
+
+/// Polls handed out and not yet committed. The fetch concurrency is below it (`[fetch] concurrency`), so that there is
+/// always a next job; larger holds more bodies in memory, smaller leaves connections idle.
+pub const IN_FLIGHT: usize = 128;
+
+/// Parsed documents waiting for the store. Small: a document may hold thousands of entries.
+pub const DOCUMENTS: usize = 16;
+
+/// Documents that share one transaction. More saves syncs to disk under load; an idle daemon commits one by one.
+pub const COMMIT_GROUP: usize = 32;
+
+/// Calls queued for the store's thread. Each caller waits for its answer, so this only has to cover the stages.
+pub const STORE_CALLS: usize = 16;
+
+/// Items that may wait for a verdict before intake pauses: a slow classifier slows the fetchers. They wait in the
+/// database, not in memory; larger only lengthens the backlog after a restart.
+pub const PENDING_HIGH_WATER: usize = 5_000;
+
+/// Items judged together: several model batches, so that texts of like length can share one. Larger delays the first
+/// alert after a burst (about two seconds of work for the transformer on two cores).
+pub const JUDGE_BATCH: usize = 128;
+
+/// Alerts appended and synced together. Larger only saves syncs.
+pub const DELIVERY_BATCH: usize = 256;
+
+/// A wake-up is a fact, not a count: one that is waiting stands for all.
+pub const WAKE: usize = 1;

@@ -1,0 +1,135 @@
+//! Second durable boundary: verdicts together with the outbox rows of the alerts.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use tokio::sync::mpsc;
+
+use super::commit::Backlog;
+use super::persist::Persist;
+use super::{AlertRule, PipelineError, Tally, capacity};
+use crate::alert::{Alert, AlertModel};
+use crate::classify::{AlertOn, ModelInfo, ScoreError, Text, Worker};
+use crate::item::Verdict;
+use crate::store::{Judged, Pending};
+
+pub(super) struct Judge {
+    pub persist: Persist,
+    pub scorer: Worker,
+    pub rule: AlertRule,
+    pub tally: Arc<Tally>,
+    pub backlog: Arc<Backlog>,
+    /// Wakes the delivery.
+    pub wake: mpsc::Sender<()>,
+}
+
+impl Judge {
+    /// Judges what waits in the store until intake has closed and nothing waits, or the run stops.
+    pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
+        let model = self.scorer.model();
+        let left = self.persist.call(|store| store.pending_count()).await?;
+        self.tally.resumed(left);
+        loop {
+            if self.persist.stop.is_cancelled() {
+                return Ok(());
+            }
+            let batch = self.persist.call(|store| store.pending(capacity::JUDGE_BATCH)).await?;
+            if !batch.is_empty() {
+                self.settle(batch, &model).await?;
+            } else if !self.woken(&mut woken).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for work; false when there will be none.
+    async fn woken(&self, woken: &mut mpsc::Receiver<()>) -> bool {
+        tokio::select! {
+            wake = woken.recv() => wake.is_some(),
+            () = self.persist.stop.cancelled() => false,
+        }
+    }
+
+    async fn settle(&self, batch: Vec<Pending>, model: &ModelInfo) -> Result<(), PipelineError> {
+        let verdicts = self.score(&batch).await?;
+        let mut judged = Vec::with_capacity(batch.len());
+        for (pending, verdict) in batch.into_iter().zip(verdicts) {
+            judged.push(self.judge(pending, verdict, model).await?);
+        }
+        let alerts = judged.iter().filter(|item| item.alert.is_some()).count();
+        let unscorable = judged.iter().filter(|item| item.score.is_none()).count();
+        let total = judged.len();
+        let judged = Arc::new(judged);
+        let waiting = self
+            .persist
+            .call(move |store| {
+                store.commit_verdicts(&judged, Utc::now())?;
+                store.pending_count()
+            })
+            .await?;
+        self.tally.judged(alerts, total - alerts - unscorable, unscorable);
+        self.backlog.set(waiting);
+        if alerts > 0 {
+            // Full means that a wake-up is waiting already; closed means that the delivery has failed and says so itself.
+            let _ = self.wake.try_send(());
+        }
+        Ok(())
+    }
+
+    /// One verdict for each item. When a batch fails, its items are tried one by one, so that one text the model
+    /// cannot take does not hold up the others.
+    async fn score(&self, batch: &[Pending]) -> Result<Vec<Option<Verdict>>, ScoreError> {
+        match self.scorer.score(batch.iter().map(text).collect()).await {
+            Ok(verdicts) => return Ok(verdicts.into_iter().map(Some).collect()),
+            Err(error @ ScoreError::WorkerGone(_)) => return Err(error),
+            Err(error) => tracing::warn!(%error, items = batch.len(), "a batch failed; scoring its items one by one"),
+        }
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for pending in batch {
+            verdicts.push(match self.scorer.score(vec![text(pending)]).await {
+                Ok(mut one) => one.pop(),
+                Err(error @ ScoreError::WorkerGone(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, item = %pending.item.id, "the model cannot judge this item");
+                    None
+                }
+            });
+        }
+        Ok(verdicts)
+    }
+
+    async fn judge(
+        &self,
+        pending: Pending,
+        verdict: Option<Verdict>,
+        model: &ModelInfo,
+    ) -> Result<Judged, PipelineError> {
+        let Some(mut verdict) = verdict else { return Ok(Judged { row: pending.row, score: None, alert: None }) };
+        let score = verdict.score();
+        if !self.rule.is_met_by(&verdict) {
+            return Ok(Judged { row: pending.row, score: Some(score), alert: None });
+        }
+        verdict.reasons = self.scorer.explain(text(&pending)).await?;
+        let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
+        let alert = Alert::new(&pending, &verdict, held_to, Utc::now());
+        let line = serde_json::to_string(&alert)
+            .map_err(|source| crate::store::StoreError::Row { what: "alert", source })?;
+        tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score, "alert");
+        Ok(Judged { row: pending.row, score: Some(score), alert: Some((alert.id().to_owned(), line)) })
+    }
+}
+
+impl AlertRule {
+    /// Whether a verdict is an alert.
+    pub fn is_met_by(&self, verdict: &Verdict) -> bool {
+        let probability = match self.on {
+            AlertOn::Negotiation => verdict.grade.negotiation,
+            AlertOn::Diplomacy => verdict.grade.negotiation + verdict.grade.diplomacy,
+        };
+        probability >= self.threshold
+    }
+}
+
+fn text(pending: &Pending) -> Text {
+    Text::new(pending.item.entry.title.as_str(), pending.item.entry.summary.as_str())
+}

@@ -1,0 +1,173 @@
+//! The flow as tasks: intake (schedule → fetch → parse → dedup) ⇒ commit ⇒ judge ⇒ deliver.
+//!
+//! Between the two durable boundaries the database itself is the queue: a stage reads what waits there, so the path
+//! after a crash is the everyday path. Wake-ups only say that there is something to read.
+
+pub mod capacity;
+mod commit;
+mod deliver;
+mod fetch;
+mod judge;
+mod persist;
+mod poll;
+mod schedule;
+mod stages;
+mod tally;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::classify::{AlertOn, ScoreError, Worker};
+use crate::fetch::Fetcher;
+use crate::schedule::ScheduleConfig;
+use crate::sink::{JsonlSink, SinkError};
+use crate::store::{Poll, StoreError, StoreHandle};
+
+pub use commit::Document;
+pub use stages::Stages;
+pub use tally::{Tally, Totals};
+
+/// Why a run ended before its work did. What was accepted waits in the state directory for the next run.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The model failed.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// The alert file refused.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Stages did not finish in time after the run was told to stop.
+    #[error("stop within {}: still busy: {stages}", humantime_serde::re::humantime::format_duration(*drain))]
+    Stuck {
+        /// The stages, by name.
+        stages: String,
+        /// The time they had.
+        drain: Duration,
+    },
+    /// A stage panicked: a fault of this program.
+    #[error("finish stage {stage}: it panicked; please report this with the log")]
+    Panicked {
+        /// The stage.
+        stage: &'static str,
+    },
+    /// A file or directory of a backfill cannot be read.
+    #[error("read {path}: {source}")]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Whether a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until it is told to stop; passing troubles are waited out.
+    Daemon,
+    /// Until everything that is due has been polled once; troubles end it.
+    Once,
+}
+
+/// What an item must reach to be an alert.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertRule {
+    /// Which probability is compared.
+    pub on: AlertOn,
+    /// Least probability, 0–1.
+    pub threshold: f32,
+}
+
+/// What every run has: where state lives, who judges, where alerts go.
+pub struct Flow {
+    /// The store.
+    pub store: StoreHandle,
+    /// The scorer.
+    pub scorer: Worker,
+    /// What is an alert.
+    pub rule: AlertRule,
+    /// Where alerts go.
+    pub sink: JsonlSink,
+    /// Whether troubles are waited out.
+    pub mode: Mode,
+    /// The counters.
+    pub tally: Arc<Tally>,
+}
+
+/// How feeds are polled.
+pub struct Polling {
+    /// The fetcher.
+    pub fetcher: Fetcher,
+    /// When feeds are due.
+    pub schedule: ScheduleConfig,
+    /// Fetches at once.
+    pub concurrency: usize,
+    /// Replaces every floor and server hint.
+    pub interval: Option<Duration>,
+    /// When the run began: a run that ends by itself polls each feed once.
+    pub started: DateTime<Utc>,
+}
+
+/// Polls the feeds in the store until nothing is due ([`Mode::Once`]) or `stop` is cancelled.
+pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
+    let (mode, store, tally) = (flow.mode, flow.store.clone(), flow.tally.clone());
+    let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
+    let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
+    let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
+    let mut stages = Stages::new(stop.clone());
+    let once = (mode == Mode::Once).then_some(polling.started);
+    stages.spawn("schedule", schedule::run(store, once, job_sender, finished, stop.clone()));
+    stages.spawn("fetch", fetch::run(polling, tally, jobs, documents_sender, stop.clone()));
+    downstream(&mut stages, flow, documents, Some(finished_sender), stop);
+    stages
+}
+
+/// Runs documents from another source (backfill) through the same commit, judge and deliver.
+pub fn feed_documents(
+    flow: Flow,
+    source: impl FnOnce(mpsc::Sender<Document>) -> futures_util::future::BoxFuture<'static, Result<(), PipelineError>>,
+    stop: &CancellationToken,
+) -> Stages {
+    let (sender, documents) = mpsc::channel(capacity::DOCUMENTS);
+    let mut stages = Stages::new(stop.clone());
+    stages.spawn("read", source(sender));
+    downstream(&mut stages, flow, documents, None, stop);
+    stages
+}
+
+fn downstream(
+    stages: &mut Stages,
+    flow: Flow,
+    documents: mpsc::Receiver<Document>,
+    finished: Option<mpsc::Sender<crate::item::FeedId>>,
+    stop: &CancellationToken,
+) {
+    let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
+    let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
+    let backlog = Arc::new(commit::Backlog::default());
+    let Flow { store, scorer, rule, sink, mode, tally } = flow;
+    let persist = persist::Persist { store, mode, stop: stop.clone() };
+    let commit = commit::Commit {
+        persist: persist.clone(),
+        tally: tally.clone(),
+        backlog: backlog.clone(),
+        wake: judge_wake,
+        finished,
+    };
+    stages.spawn("commit", commit.run(documents));
+    let judge = judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
+    stages.spawn("judge", judge.run(judge_woken));
+    stages.spawn("deliver", deliver::Deliver { persist, sink, tally }.run(deliver_woken));
+}
+
+/// A poll as the commit stage stores it.
+type Polls = Arc<Vec<Poll>>;

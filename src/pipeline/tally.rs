@@ -1,0 +1,143 @@
+//! What a run did, counted. Every entry of every document ends in one of these, and the totals add up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::store::PollCounts;
+
+/// Counters of a run; shared by its stages.
+#[derive(Debug, Default)]
+pub struct Tally {
+    documents: AtomicU64,
+    not_modified: AtomicU64,
+    failed: AtomicU64,
+    new: AtomicU64,
+    duplicate: AtomicU64,
+    revised: AtomicU64,
+    reopened: AtomicU64,
+    rejected: AtomicU64,
+    resumed: AtomicU64,
+    alert: AtomicU64,
+    irrelevant: AtomicU64,
+    unscorable: AtomicU64,
+    delivered: AtomicU64,
+}
+
+/// A run's totals at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Feeds (or files) that were read and brought a document.
+    pub documents: u64,
+    /// Feeds that answered 304.
+    pub not_modified: u64,
+    /// Feeds (or files) that failed.
+    pub failed: u64,
+    /// Entries read: `new + duplicate + revised + rejected`.
+    pub items: u64,
+    /// Entries seen for the first time.
+    pub new: u64,
+    /// Entries that were known.
+    pub duplicate: u64,
+    /// Known entries with another headline.
+    pub revised: u64,
+    /// Of the revised, those judged again because they had raised no alert.
+    pub reopened: u64,
+    /// Entries without text.
+    pub rejected: u64,
+    /// Items that an earlier run had left waiting.
+    pub resumed: u64,
+    /// Items judged an alert.
+    pub alert: u64,
+    /// Items judged not relevant.
+    pub irrelevant: u64,
+    /// Items the model could not judge.
+    pub unscorable: u64,
+    /// Alerts written.
+    pub delivered: u64,
+}
+
+impl Totals {
+    /// Items that were to be judged and are not yet: `new + reopened + resumed` less the judged.
+    pub fn waiting(&self) -> u64 {
+        (self.new + self.reopened + self.resumed).saturating_sub(self.alert + self.irrelevant + self.unscorable)
+    }
+}
+
+impl Tally {
+    /// A document was read and committed.
+    pub fn document(&self, counts: PollCounts) {
+        self.documents.fetch_add(1, Ordering::Relaxed);
+        self.new.fetch_add(counts.new, Ordering::Relaxed);
+        self.duplicate.fetch_add(counts.duplicate, Ordering::Relaxed);
+        self.revised.fetch_add(counts.revised, Ordering::Relaxed);
+        self.reopened.fetch_add(counts.reopened, Ordering::Relaxed);
+        self.rejected.fetch_add(counts.rejected, Ordering::Relaxed);
+    }
+
+    /// A feed answered 304.
+    pub fn not_modified(&self) {
+        self.not_modified.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A feed or file failed.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Items were found waiting at start.
+    pub fn resumed(&self, count: usize) {
+        self.resumed.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Items were judged.
+    pub fn judged(&self, alert: usize, irrelevant: usize, unscorable: usize) {
+        self.alert.fetch_add(alert as u64, Ordering::Relaxed);
+        self.irrelevant.fetch_add(irrelevant as u64, Ordering::Relaxed);
+        self.unscorable.fetch_add(unscorable as u64, Ordering::Relaxed);
+    }
+
+    /// Alerts were written.
+    pub fn delivered(&self, count: usize) {
+        self.delivered.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// The totals now.
+    pub fn totals(&self) -> Totals {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (new, duplicate, revised, rejected) =
+            (read(&self.new), read(&self.duplicate), read(&self.revised), read(&self.rejected));
+        Totals {
+            documents: read(&self.documents),
+            not_modified: read(&self.not_modified),
+            failed: read(&self.failed),
+            items: new + duplicate + revised + rejected,
+            new,
+            duplicate,
+            revised,
+            reopened: read(&self.reopened),
+            rejected,
+            resumed: read(&self.resumed),
+            alert: read(&self.alert),
+            irrelevant: read(&self.irrelevant),
+            unscorable: read(&self.unscorable),
+            delivered: read(&self.delivered),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_totals_add_up() {
+        let tally = Tally::default();
+        tally.resumed(3);
+        tally.document(PollCounts { new: 5, duplicate: 2, revised: 2, reopened: 1, rejected: 1 });
+        tally.judged(2, 5, 1);
+        let totals = tally.totals();
+        assert_eq!(totals.items, 10);
+        assert_eq!(totals.waiting(), 1);
+    }
+}

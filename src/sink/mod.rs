@@ -1,0 +1,5 @@
+//! Where alerts go.
+
+mod jsonl;
+
+pub use jsonl::{JsonlSink, SinkError};

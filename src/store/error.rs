@@ -1,0 +1,94 @@
+//! What can go wrong with the state database, with the remedy in the message.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The state directory cannot be made or entered.
+    #[error("use state directory {path}: {source}; name another with --state or [state] dir")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process runs on the same state.
+    #[error("lock {path}: another demarche is running on this state; stop it or name another directory with --state")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The database was written by a newer version.
+    #[error("open {path}: written by a newer demarche (schema {found}, this one knows {known}); upgrade demarche")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version found.
+        found: usize,
+        /// Newest schema version this program knows.
+        known: usize,
+    },
+    /// SQLite refused.
+    #[error("{what}: {}", remedy(.source))]
+    Sqlite {
+        /// What was being done.
+        what: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A row holds what this program did not write.
+    #[error("read {what} from the database: {source}")]
+    Row {
+        /// Which column.
+        what: &'static str,
+        /// Why it is unreadable.
+        source: serde_json::Error,
+    },
+    /// The store's thread has gone.
+    #[error("reach the store: its thread has ended")]
+    Gone,
+}
+
+impl StoreError {
+    /// Whether waiting may help: the disk is full or read-only, or somebody holds the database.
+    pub fn is_passing(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        matches!(
+            source.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+            )
+        )
+    }
+}
+
+fn remedy(error: &rusqlite::Error) -> String {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "; free some space on its disk",
+        Some(ErrorCode::ReadOnly) => "; make the state directory writable",
+        Some(ErrorCode::CannotOpen) => "; check that the state directory exists and is writable",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "; move the file away to start afresh",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+/// Names what was being done when SQLite refused.
+pub(super) trait During<T> {
+    fn during(self, what: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> During<T> for Result<T, rusqlite::Error> {
+    fn during(self, what: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Sqlite { what, source })
+    }
+}

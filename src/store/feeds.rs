@@ -1,0 +1,336 @@
+//! Feeds: which there are, when each is due, how it fared.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, named_params, params};
+use serde::{Deserialize, Serialize};
+
+use super::error::During;
+use super::{Store, StoreError};
+use crate::dedup::IdentityPolicy;
+use crate::item::FeedId;
+
+/// Who told us of a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedOrigin {
+    /// `feeds add` or `feeds import`: stays until `feeds remove`.
+    Added,
+    /// The configuration or an OPML file it names: goes when it is no longer there.
+    Config,
+    /// `--feed` or `--opml` of this run: goes with the next run that does not name it.
+    Flag,
+    /// A document that was backfilled: never polled.
+    Backfill,
+}
+
+impl FeedOrigin {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Config => "config",
+            Self::Flag => "flag",
+            Self::Backfill => "backfill",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "added" => Self::Added,
+            "config" => Self::Config,
+            "flag" => Self::Flag,
+            _ => Self::Backfill,
+        }
+    }
+}
+
+/// A feed as the user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedSpec {
+    /// Address of the document.
+    pub url: String,
+    /// The user's title.
+    pub title: Option<String>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Least interval, seconds.
+    pub floor_s: Option<u64>,
+}
+
+/// A feed that is due, with what the fetcher and the schedule need.
+#[derive(Debug, Clone)]
+pub struct DueFeed {
+    /// Row id.
+    pub id: FeedId,
+    /// Address.
+    pub url: String,
+    /// Least interval, seconds.
+    pub floor_s: Option<u64>,
+    /// Validators as JSON.
+    pub validators: Option<String>,
+    /// The schedule's memory as JSON.
+    pub history: Option<String>,
+    /// What tells its items apart.
+    pub identity: IdentityPolicy,
+}
+
+/// A feed with its health, for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct FeedRow {
+    /// Address.
+    pub url: String,
+    /// The user's title, else the feed's own.
+    pub title: Option<String>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Who told us of it.
+    pub origin: FeedOrigin,
+    /// Whether it is polled.
+    pub active: bool,
+    /// When it is polled next.
+    pub next_poll: Option<DateTime<Utc>>,
+    /// When it was polled last.
+    pub last_poll: Option<DateTime<Utc>>,
+    /// When it last answered well.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Its last HTTP status.
+    pub last_status: Option<u16>,
+    /// Class of its last error, if the last poll failed.
+    pub error_class: Option<String>,
+    /// Its last error, if the last poll failed.
+    pub error: Option<String>,
+    /// Failed polls in a row.
+    pub errors_in_row: u32,
+    /// Items it has brought.
+    pub items: u64,
+    /// What tells its items apart.
+    pub identity: IdentityPolicy,
+}
+
+impl Store {
+    /// Makes the feeds of `origin` exactly `specs`: new ones are inserted and due at once, known ones keep their
+    /// schedule and validators, and those of the same origin that are not named become inactive.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sync_feeds(&mut self, specs: &[FeedSpec], origin: FeedOrigin) -> Result<(), StoreError> {
+        let what = "store the list of feeds";
+        let transaction = self.connection.transaction().during(what)?;
+        transaction
+            .execute("UPDATE feed SET active = 0, watched = 0 WHERE origin = ?1", [origin.as_str()])
+            .during(what)?;
+        for spec in specs {
+            upsert(&transaction, spec, origin).during(what)?;
+        }
+        transaction.commit().during(what)
+    }
+
+    /// Adds feeds that stay; returns how many were new or had been inactive.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn add_feeds(&mut self, specs: &[FeedSpec]) -> Result<usize, StoreError> {
+        let what = "add the feed";
+        let transaction = self.connection.transaction().during(what)?;
+        let mut added = 0;
+        for spec in specs {
+            let active: Option<bool> = transaction
+                .query_row("SELECT active FROM feed WHERE url = ?1", [&spec.url], |row| row.get(0))
+                .optional()
+                .during(what)?;
+            added += usize::from(active != Some(true));
+            upsert(&transaction, spec, FeedOrigin::Added).during(what)?;
+        }
+        transaction.commit().during(what)?;
+        Ok(added)
+    }
+
+    /// Stops polling a feed; its history stays so that nothing repeats should it come back. False if unknown.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn remove_feed(&mut self, url: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE feed SET active = 0, watched = 0 WHERE url = ?1 AND active";
+        Ok(self.connection.execute(sql, [url]).during("remove the feed")? > 0)
+    }
+
+    /// Up to `limit` active feeds due at `now`, longest overdue first, and not polled at or after `not_since`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn due_feeds(
+        &self,
+        now: DateTime<Utc>,
+        not_since: Option<DateTime<Utc>>,
+        limit: usize,
+    ) -> Result<Vec<DueFeed>, StoreError> {
+        let what = "read the schedule";
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id, url, floor_s, validators, history, identity FROM feed
+                 WHERE watched AND next_poll <= :now AND (last_poll IS NULL OR last_poll < :not_since)
+                 ORDER BY next_poll LIMIT :limit",
+            )
+            .during(what)?;
+        let not_since = not_since.map_or(i64::MAX, |time| time.timestamp_millis());
+        let rows = statement
+            .query_map(
+                named_params! { ":now": now.timestamp_millis(), ":not_since": not_since, ":limit": limit },
+                due_feed,
+            )
+            .during(what)?;
+        rows.collect::<Result<_, _>>().during(what)
+    }
+
+    /// When the next active feed is due, if there is one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "SELECT min(next_poll) FROM feed WHERE watched";
+        let next: Option<i64> =
+            self.connection.query_row(sql, [], |row| row.get(0)).during("read the schedule")?;
+        Ok(next.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// With `--interval`: every active feed is due one interval after its last poll, whatever was planned.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn override_interval(&mut self, interval_ms: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE feed SET next_poll = coalesce(last_poll + ?1, 0) WHERE watched";
+        self.connection.execute(sql, [interval_ms]).during("plan the polls").map(drop)
+    }
+
+    /// All feeds that are polled, by address; with `all`, the inactive ones too.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn feeds(&self, all: bool) -> Result<Vec<FeedRow>, StoreError> {
+        let what = "read the feeds";
+        let sql = "SELECT url, coalesce(title, own_title), tags, origin, active, next_poll, last_poll, last_success,
+                          last_status, error_class, error, errors_in_row, items_seen, identity
+                   FROM feed WHERE active OR ?1 ORDER BY url";
+        let mut statement = self.connection.prepare(sql).during(what)?;
+        let rows = statement.query_map([all], feed_row).during(what)?;
+        rows.collect::<Result<_, _>>().during(what)
+    }
+
+    /// Settles what this run polls: the feeds of `only`, or every active one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn watch(&mut self, only: Option<&[FeedSpec]>) -> Result<(), StoreError> {
+        let what = "settle what is polled";
+        let transaction = self.connection.transaction().during(what)?;
+        let all = "UPDATE feed SET watched = active AND ?1 WHERE watched <> (active AND ?1)";
+        transaction.execute(all, [only.is_none()]).during(what)?;
+        for spec in only.unwrap_or_default() {
+            let one = "UPDATE feed SET watched = 1 WHERE url = ?1";
+            transaction.prepare_cached(one).and_then(|mut s| s.execute([&spec.url])).during(what)?;
+        }
+        transaction.commit().during(what)
+    }
+
+    /// How many feeds this run polls.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn watched_feeds(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM feed WHERE watched";
+        self.connection.query_row(sql, [], |row| row.get(0)).during("count the feeds")
+    }
+
+    /// The row of a feed whose documents are read but not polled (backfill); made if unknown.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn backfill_feed(&mut self, url: &str) -> Result<(FeedId, IdentityPolicy), StoreError> {
+        let what = "store the feed";
+        let sql = "INSERT INTO feed (url, origin, active, watched) VALUES (?1, 'backfill', 0, 0) ON CONFLICT (url) DO NOTHING";
+        self.connection.execute(sql, [url]).during(what)?;
+        let sql = "SELECT id, identity FROM feed WHERE url = ?1";
+        self.connection.query_row(sql, [url], |row| Ok((row.get(0)?, policy(row, 1)?))).during(what)
+    }
+}
+
+fn upsert(connection: &rusqlite::Connection, spec: &FeedSpec, origin: FeedOrigin) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO feed (url, title, tags, origin, floor_s) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (url) DO UPDATE SET
+                   title = coalesce(excluded.title, title), tags = excluded.tags, floor_s = excluded.floor_s,
+                   active = 1, watched = 1, origin = CASE WHEN origin = 'added' THEN origin ELSE excluded.origin END";
+    let tags = serde_json::to_string(&spec.tags).unwrap_or_else(|_| "[]".into());
+    connection.prepare_cached(sql)?.execute(params![spec.url, spec.title, tags, origin.as_str(), spec.floor_s])?;
+    Ok(())
+}
+
+fn due_feed(row: &Row<'_>) -> rusqlite::Result<DueFeed> {
+    Ok(DueFeed {
+        id: row.get(0)?,
+        url: row.get(1)?,
+        floor_s: row.get(2)?,
+        validators: row.get(3)?,
+        history: row.get(4)?,
+        identity: policy(row, 5)?,
+    })
+}
+
+fn feed_row(row: &Row<'_>) -> rusqlite::Result<FeedRow> {
+    let tags: String = row.get(2)?;
+    let origin: String = row.get(3)?;
+    Ok(FeedRow {
+        url: row.get(0)?,
+        title: row.get(1)?,
+        tags: serde_json::from_str(&tags).unwrap_or_default(),
+        origin: FeedOrigin::parse(&origin),
+        active: row.get(4)?,
+        next_poll: time(row, 5)?,
+        last_poll: time(row, 6)?,
+        last_success: time(row, 7)?,
+        last_status: row.get(8)?,
+        error_class: row.get(9)?,
+        error: row.get(10)?,
+        errors_in_row: row.get(11)?,
+        items: row.get(12)?,
+        identity: policy(row, 13)?,
+    })
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<DateTime<Utc>>> {
+    Ok(row.get::<_, Option<i64>>(column)?.and_then(DateTime::from_timestamp_millis))
+}
+
+fn policy(row: &Row<'_>, column: usize) -> rusqlite::Result<IdentityPolicy> {
+    Ok(IdentityPolicy::parse(&row.get::<_, String>(column)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(url: &str) -> FeedSpec {
+        FeedSpec { url: url.into(), title: None, tags: vec![], floor_s: None }
+    }
+
+    fn urls(store: &Store) -> Vec<String> {
+        store.feeds(false).unwrap().into_iter().map(|feed| feed.url).collect()
+    }
+
+    #[test]
+    fn a_feed_no_longer_configured_goes_and_an_added_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        store.add_feeds(&[spec("https://added.example/")]).unwrap();
+        store.sync_feeds(&[spec("https://a.example/"), spec("https://b.example/")], FeedOrigin::Config).unwrap();
+        store.sync_feeds(&[spec("https://b.example/")], FeedOrigin::Config).unwrap();
+        assert_eq!(urls(&store), ["https://added.example/", "https://b.example/"]);
+    }
+
+    #[test]
+    fn a_new_feed_is_due_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        store.add_feeds(&[spec("https://a.example/")]).unwrap();
+        assert_eq!(store.due_feeds(Utc::now(), None, 10).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! State: feeds and their schedule, items and their outcomes, the outbox. One SQLite file in WAL mode.
+//!
+//! [`Store`] is the file itself, synchronous; [`StoreHandle`] is how the pipeline reaches it: one thread owns the
+//! connection, so transactions never interleave and no lock is held across an await.
+
+mod error;
+mod feeds;
+mod handle;
+mod items;
+mod outbox;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use error::During;
+pub use error::StoreError;
+pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec};
+pub use handle::StoreHandle;
+pub use items::{Intake, Judged, Origin, Pending, Poll, PollCounts};
+pub use outbox::Waiting;
+
+/// Schema changes in order; the database's `user_version` counts how many it has had.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
+/// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+
+/// The state database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// Held while a pipeline runs on a state directory; released when dropped or when the process dies.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: File,
+}
+
+impl Store {
+    /// Opens or makes the database in `dir`.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written, or the file is not this program's.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
+        let path = dir.join("demarche.sqlite");
+        let connection = Connection::open(&path).during("open the state database")?;
+        let mut store = Self { connection, path };
+        store.configure().during("open the state database")?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Takes the exclusive right to run a pipeline on `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it.
+    pub fn lock(dir: &Path) -> Result<StateLock, StoreError> {
+        let unusable = |source| StoreError::Directory { path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+        let path = dir.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(StateLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// WAL with `synchronous = FULL`: what is committed stays, through a killed process and through a power cut.
+    fn configure(&mut self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "foreign_keys", true)
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let what = "bring the state database up to date";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .during(what)?;
+        let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).during(what)?;
+        if found > MIGRATIONS.len() {
+            return Err(StoreError::Newer { path: self.path.clone(), found, known: MIGRATIONS.len() });
+        }
+        for migration in MIGRATIONS.iter().skip(found) {
+            transaction.execute_batch(migration).during(what)?;
+        }
+        transaction.pragma_update(None, "user_version", MIGRATIONS.len()).during(what)?;
+        transaction.commit().during(what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_twice_keeps_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path()).unwrap();
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        assert!(Store::open(dir.path()).unwrap_err().to_string().contains("upgrade demarche"));
+    }
+
+    #[test]
+    fn the_lock_is_exclusive() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Store::lock(dir.path()).unwrap();
+        assert!(matches!(Store::lock(dir.path()), Err(StoreError::Locked { .. })));
+        drop(held);
+        Store::lock(dir.path()).unwrap();
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dedup;
 use crate::item::Document as FeedDocument;
 use crate::parse::{Context, ParseError, parse};
-use crate::pipeline::{Document, Kind, PipelineError};
+use crate::pipeline::{Document, Kind, PipelineError, Tally};
 use crate::store::{Intake, Origin, Poll, StoreError, StoreHandle};
 
 /// Largest document that is read, in bytes: the fetcher's default cap is a quarter of it, archives may be longer.
@@ -68,6 +69,7 @@ fn walk(path: &Path, found: &mut impl FnMut(PathBuf)) -> Result<(), PipelineErro
 pub async fn read_files(
     files: Files,
     store: StoreHandle,
+    tally: Arc<Tally>,
     documents: mpsc::Sender<Document>,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
@@ -82,7 +84,8 @@ pub async fn read_files(
             Ok(parsed) => document(parsed, &name, &store).await?,
             Err(error) => {
                 tracing::warn!(file = name, error, "passed over a file");
-                failed(&name, &store).await?
+                tally.failed();
+                continue;
             }
         };
         if documents.send(document).await.is_err() {
@@ -114,14 +117,6 @@ async fn document(parsed: FeedDocument, file: &str, store: &StoreHandle) -> Resu
     let intake = Intake { candidates: sorted.candidates, rejected: sorted.rejected.len(), policy: sorted.policy };
     let poll = Poll { feed, at: now, origin: Origin::Backfill, health: None, own_title: parsed.title, intake };
     Ok(Document { poll, kind: Kind::Fresh })
-}
-
-async fn failed(file: &str, store: &StoreHandle) -> Result<Document, StoreError> {
-    let address = format!("file:{file}");
-    let (feed, _) = store.call(move |store| store.backfill_feed(&address)).await?;
-    let intake = Intake::default();
-    let poll = Poll { feed, at: Utc::now(), origin: Origin::Backfill, health: None, own_title: None, intake };
-    Ok(Document { poll, kind: Kind::Failed })
 }
 
 #[cfg(test)]

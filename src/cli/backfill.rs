@@ -33,8 +33,8 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
     let _lock = Store::lock(&setup.state)?;
     let store = Store::open(&setup.state)?;
     let totals = block_on(drive(&setup, store, Mode::Once, |flow, stop| {
-        let (store, stop_reading) = (flow.store.clone(), stop.clone());
-        Ok(feed_documents(flow, |documents| read_files(files, store, documents, stop_reading).boxed(), stop))
+        let (store, tally, stop_reading) = (flow.store.clone(), flow.tally.clone(), stop.clone());
+        Ok(feed_documents(flow, |documents| read_files(files, store, tally, documents, stop_reading).boxed(), stop))
     }))?;
     let file = setup.state.join(&setup.config().output.file);
     if args.json {

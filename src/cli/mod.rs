@@ -1,6 +1,7 @@
 //! The command line: thin; each command is a file.
 
 mod backfill;
+mod check;
 mod config;
 mod demo;
 mod exit;
@@ -11,6 +12,7 @@ mod progress;
 mod run;
 mod score;
 mod setup;
+mod show;
 mod summary;
 mod table;
 

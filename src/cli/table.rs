@@ -1,17 +1,18 @@
 //! Tables for people: aligned columns, no frame, so that they read well in a pipe too.
 
+use std::io::{self, Write};
+
 /// Prints rows under their headings; the last column is not padded.
-pub(super) fn print<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
+pub(super) fn print<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = headings.map(|heading| heading.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    println!("{}", line(&headings.map(str::to_owned), &widths));
-    for row in rows {
-        println!("{}", line(row, &widths));
-    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", line(&headings.map(str::to_owned), &widths))?;
+    rows.iter().try_for_each(|row| writeln!(out, "{}", line(row, &widths)))
 }
 
 fn line(cells: &[String], widths: &[usize]) -> String {

@@ -29,7 +29,7 @@ use crate::schedule::ScheduleConfig;
 use crate::sink::{JsonlSink, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
 
-pub use commit::Document;
+pub use commit::{Document, Kind};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
 
@@ -119,14 +119,14 @@ pub struct Polling {
 
 /// Polls the feeds in the store until nothing is due ([`Mode::Once`]) or `stop` is cancelled.
 pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
-    let (mode, store, tally) = (flow.mode, flow.store.clone(), flow.tally.clone());
+    let (mode, store) = (flow.mode, flow.store.clone());
     let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
     let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     stages.spawn("schedule", schedule::run(store, once, job_sender, finished, stop.clone()));
-    stages.spawn("fetch", fetch::run(polling, tally, jobs, documents_sender, stop.clone()));
+    stages.spawn("fetch", fetch::run(polling, jobs, documents_sender, stop.clone()));
     downstream(&mut stages, flow, documents, Some(finished_sender), stop);
     stages
 }

@@ -1,0 +1,157 @@
+//! `demarche feeds`: the list of feeds and its health.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use chrono::Utc;
+use clap::{Args, Subcommand};
+
+use super::exit::UsageError;
+use super::setup::{Setup, address, configured_feeds, read_opml, setup};
+use super::{Common, Exit, check, table};
+use crate::alert::public_url;
+use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
+
+/// Subcommands of `feeds`.
+#[derive(Debug, Subcommand)]
+pub enum FeedsCommand {
+    /// List the feeds with their health.
+    ///
+    /// Example: demarche feeds list --json | jq 'select(.error).url'
+    List {
+        /// Also those that are no longer polled.
+        #[arg(long)]
+        all: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add feeds; they stay until removed.
+    ///
+    /// Example: demarche feeds add https://news.example/world.xml --tag agency
+    Add(AddArgs),
+    /// Stop polling feeds. What they brought stays known, so that nothing repeats should they come back.
+    Remove {
+        /// Addresses of the feeds.
+        #[arg(required = true)]
+        urls: Vec<String>,
+    },
+    /// Add the feeds of an OPML file; folders become tags.
+    ///
+    /// Example: demarche feeds import subscriptions.opml
+    Import {
+        /// The OPML file.
+        file: PathBuf,
+    },
+    /// Write the feeds as OPML on standard output.
+    ///
+    /// Example: demarche feeds export > feeds.opml
+    Export,
+    /// Fetch feeds once and report what is found; nothing is stored.
+    Check(check::CheckArgs),
+}
+
+/// Arguments of `feeds add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// Addresses of the feeds.
+    #[arg(required = true)]
+    urls: Vec<String>,
+    /// Title, instead of the feed's own.
+    #[arg(long)]
+    title: Option<String>,
+    /// Label; may be repeated.
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Least time between polls ("2h").
+    #[arg(long, value_parser = humantime_serde::re::humantime::parse_duration)]
+    floor: Option<std::time::Duration>,
+}
+
+pub(super) fn run(common: &Common, command: FeedsCommand) -> anyhow::Result<Exit> {
+    let setup = setup(common)?;
+    match command {
+        FeedsCommand::List { all, json } => list(&setup, all, json),
+        FeedsCommand::Add(args) => add(&setup, args),
+        FeedsCommand::Remove { urls } => remove(&setup, &urls),
+        FeedsCommand::Import { file } => {
+            let feeds = read_opml(&file)?;
+            let added = Store::open(&setup.state)?.add_feeds(&feeds)?;
+            say(&format!("{added} added, {} known already", feeds.len() - added))
+        }
+        FeedsCommand::Export => {
+            let feeds: Vec<FeedSpec> = feeds(&setup, false)?.into_iter().map(spec).collect();
+            say(crate::opml::write(&feeds).trim_end())
+        }
+        FeedsCommand::Check(args) => check::run(&setup, args),
+    }
+}
+
+fn say(text: &str) -> anyhow::Result<Exit> {
+    writeln!(std::io::stdout(), "{text}").context("write to standard output")?;
+    Ok(Exit::Ok)
+}
+
+/// The feeds as the store and the present configuration have them.
+pub(super) fn feeds(setup: &Setup, all: bool) -> anyhow::Result<Vec<FeedRow>> {
+    let mut store = Store::open(&setup.state)?;
+    let configured = configured_feeds(&setup.loaded)?;
+    if !configured.is_empty() {
+        store.sync_feeds(&configured, FeedOrigin::Config)?;
+    }
+    Ok(store.feeds(all)?)
+}
+
+fn spec(feed: FeedRow) -> FeedSpec {
+    FeedSpec { url: feed.url, title: feed.title, tags: feed.tags, floor_s: None }
+}
+
+fn add(setup: &Setup, args: AddArgs) -> anyhow::Result<Exit> {
+    let specs: Vec<FeedSpec> = args
+        .urls
+        .iter()
+        .map(|url| {
+            let floor_s = args.floor.map(|floor| floor.as_secs());
+            Ok(FeedSpec { url: address(url)?, title: args.title.clone(), tags: args.tag.clone(), floor_s })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let added = Store::open(&setup.state)?.add_feeds(&specs)?;
+    say(&format!("{added} added, {} known already", specs.len() - added))
+}
+
+fn remove(setup: &Setup, urls: &[String]) -> anyhow::Result<Exit> {
+    let mut store = Store::open(&setup.state)?;
+    for url in urls {
+        if !store.remove_feed(&address(url)?)? {
+            return Err(UsageError(format!("remove {}: no such feed; see `demarche feeds list`", public_url(url))).into());
+        }
+    }
+    say(&format!("{} removed", urls.len()))
+}
+
+fn list(setup: &Setup, all: bool, json: bool) -> anyhow::Result<Exit> {
+    let rows = feeds(setup, all)?;
+    if json {
+        for mut row in rows {
+            row.url = public_url(&row.url);
+            say(&serde_json::to_string(&row)?)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let rows: Vec<[String; 6]> = rows.iter().map(row).collect();
+    table::print(["state", "items", "last success", "next poll", "feed", "title"], &rows)?;
+    Ok(Exit::Ok)
+}
+
+fn row(feed: &FeedRow) -> [String; 6] {
+    let time = |time: Option<chrono::DateTime<Utc>>| time.map_or("-".into(), |t| t.format("%Y-%m-%d %H:%M").to_string());
+    let state = match (&feed.error_class, feed.active, feed.last_poll) {
+        (_, false, _) => "off".into(),
+        (Some(class), ..) => format!("{class} ×{}", feed.errors_in_row),
+        (None, _, None) => "new".into(),
+        _ => "ok".into(),
+    };
+    let title = feed.title.clone().unwrap_or_default();
+    [state, feed.items.to_string(), time(feed.last_success), time(feed.next_poll), public_url(&feed.url), title]
+}

@@ -25,9 +25,9 @@ pub mod pipeline;
 
 pub mod backfill;
 
-pub mod train;
+// pub mod train;
 
-pub mod eval;
+// pub mod eval;
 
 pub mod config;
 

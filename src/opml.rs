@@ -56,7 +56,7 @@ pub fn read(text: &str) -> Result<Listing, OpmlError> {
                 outlines += 1;
                 listing.outline(&start, &folders);
             }
-            Event::End(end) if end.name().as_ref().eq_ignore_ascii_case(b"outline") => drop(folders.pop()),
+            Event::End(end) if end.name().as_ref().eq_ignore_ascii_case("outline") => drop(folders.pop()),
             Event::Eof if outlines == 0 => return Err(OpmlError::Empty),
             Event::Eof => return Ok(listing),
             _ => {}
@@ -65,7 +65,7 @@ pub fn read(text: &str) -> Result<Listing, OpmlError> {
 }
 
 fn is_outline(start: &BytesStart<'_>) -> bool {
-    start.name().as_ref().eq_ignore_ascii_case(b"outline")
+    start.name().as_ref().eq_ignore_ascii_case("outline")
 }
 
 impl Listing {
@@ -95,8 +95,8 @@ fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
         .attributes()
         .with_checks(false)
         .flatten()
-        .find(|attribute| attribute.key.as_ref().eq_ignore_ascii_case(name.as_bytes()))?;
-    let raw = String::from_utf8_lossy(&attribute.value).into_owned();
+        .find(|attribute| attribute.key.as_ref().eq_ignore_ascii_case(name))?;
+    let raw = attribute.value.into_owned();
     // A bare & is common in hand-written lists.
     let text = quick_xml::escape::unescape(&raw).map(|text| text.into_owned()).unwrap_or(raw.clone());
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())

@@ -40,7 +40,7 @@ impl Persist {
     }
 
     /// Waits for the next try; false when there is none.
-    pub async fn wait(&self, pauses: &mut Pauses, error: &dyn std::error::Error) -> bool {
+    pub async fn wait(&self, pauses: &mut Pauses, error: &(dyn std::error::Error + Sync)) -> bool {
         if self.mode == Mode::Once || self.stop.is_cancelled() {
             return false;
         }

@@ -140,12 +140,25 @@ fn open_file(path: &Path) -> io::Result<Target> {
     }
     let mut file = File::options().create(true).append(true).read(true).open(path)?;
     let length = file.metadata()?.len();
-    let whole = last_line_end(&mut file, length)?;
-    if whole < length {
-        tracing::warn!(path = %path.display(), bytes = length - whole, "cut off a torn last line");
-        file.set_len(whole)?;
-    }
+    let whole = mend_tail(&mut file, length, path)?;
     Ok(Target::File { file, whole })
+}
+
+/// Makes the file end with a whole line and returns its length: a last line that lacks only its newline gets it, a torn
+/// one is cut off.
+fn mend_tail(file: &mut File, length: u64, path: &Path) -> io::Result<u64> {
+    let whole = last_line_end(file, length)?;
+    if whole == length {
+        return Ok(length);
+    }
+    file.seek(SeekFrom::Start(whole))?;
+    if serde_json::from_reader::<_, serde_json::Map<String, serde_json::Value>>(BufReader::new(&*file)).is_ok() {
+        file.write_all(b"\n")?;
+        return Ok(length + 1);
+    }
+    tracing::warn!(path = %path.display(), bytes = length - whole, "cut off a torn last line");
+    file.set_len(whole)?;
+    Ok(whole)
 }
 
 /// Offset just after the last newline, searched backwards.
@@ -156,7 +169,7 @@ fn last_line_end(file: &mut File, length: u64) -> io::Result<u64> {
         let start = end.saturating_sub(CHUNK);
         let mut chunk = Vec::new();
         file.seek(SeekFrom::Start(start))?;
-        file.by_ref().take(end - start).read_to_end(&mut chunk)?;
+        Read::by_ref(file).take(end - start).read_to_end(&mut chunk)?;
         if let Some(at) = chunk.iter().rposition(|byte| *byte == b'\n') {
             return Ok(start + at as u64 + 1);
         }
@@ -183,6 +196,15 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text, "{\"alert_id\":\"a\"}\n{\"alert_id\":\"c\"}\n");
         }
+    }
+
+    #[test]
+    fn a_last_line_that_lacks_its_newline_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        std::fs::write(&path, "{\"alert_id\":\"a\"}").unwrap();
+        write(&path, &["{\"alert_id\":\"b\"}"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"alert_id\":\"a\"}\n{\"alert_id\":\"b\"}\n");
     }
 
     #[test]

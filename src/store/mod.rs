@@ -8,6 +8,8 @@ mod feeds;
 mod handle;
 mod items;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -17,8 +19,8 @@ use rusqlite::Connection;
 use error::During;
 pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec};
-pub use handle::StoreHandle;
-pub use items::{Intake, Judged, Origin, Pending, Poll, PollCounts};
+pub use handle::{StoreHandle, StoreThread};
+pub use items::{Health, Intake, Judged, Origin, Pending, Poll, PollCounts};
 pub use outbox::Waiting;
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
@@ -99,7 +101,7 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+mod opening {
     use super::*;
 
     #[test]

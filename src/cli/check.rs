@@ -1,0 +1,7 @@
+//! temporary
+use clap::Args;
+use super::{Exit, setup::Setup};
+/// x
+#[derive(Debug, Args)]
+pub struct CheckArgs { urls: Vec<String> }
+pub(super) fn run(_: &Setup, _: CheckArgs) -> anyhow::Result<Exit> { Ok(Exit::Ok) }

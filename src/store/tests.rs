@@ -1,0 +1,161 @@
+//! The store as a whole: what goes in once comes out once.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::dedup::{self, IdentityPolicy};
+use crate::item::Entry;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+}
+
+fn entry(guid: &str, link: &str, title: &str) -> Entry {
+    Entry {
+        guid: Some(guid.into()),
+        title: title.into(),
+        link: Some(link.into()),
+        summary: String::new(),
+        published: None,
+        updated: None,
+        authors: vec![],
+        categories: vec![],
+        language: None,
+    }
+}
+
+struct Fixture {
+    store: Store,
+    feed: i64,
+    _dir: tempfile::TempDir,
+}
+
+const FEED: &str = "https://news.example/feed.xml";
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        store.add_feeds(&[FeedSpec { url: FEED.into(), title: None, tags: vec![], floor_s: None }]).unwrap();
+        let feed = store.due_feeds(now(), None, 1).unwrap()[0].id;
+        Self { store, feed, _dir: dir }
+    }
+
+    fn poll(&mut self, entries: Vec<Entry>) -> PollCounts {
+        let known = self.policy();
+        let sorted = dedup::sort(entries, FEED, known, now());
+        let intake =
+            Intake { candidates: sorted.candidates, rejected: sorted.rejected.len(), policy: sorted.policy };
+        let poll = Poll { feed: self.feed, at: now(), origin: Origin::Live, health: None, own_title: None, intake };
+        self.store.commit_polls(&[poll]).unwrap()[0]
+    }
+
+    fn policy(&self) -> IdentityPolicy {
+        self.store.feeds(true).unwrap()[0].identity
+    }
+
+    fn judge_all(&mut self, alert: bool) -> Vec<i64> {
+        let pending = self.store.pending(1000).unwrap();
+        let judged: Vec<Judged> = pending
+            .iter()
+            .map(|p| Judged {
+                row: p.row,
+                score: Some(0.5),
+                alert: alert.then(|| (p.item.id.to_string(), format!("{{\"row\":{}}}", p.row))),
+            })
+            .collect();
+        self.store.commit_verdicts(&judged, now()).unwrap();
+        pending.iter().map(|p| p.row).collect()
+    }
+}
+
+#[test]
+fn an_item_is_new_once() {
+    let mut fixture = Fixture::new();
+    let entries = || vec![entry("1", "https://news.example/1", "Talks open"), entry("2", "https://news.example/2", "Rain")];
+    assert_eq!(fixture.poll(entries()), PollCounts { new: 2, ..PollCounts::default() });
+    assert_eq!(fixture.poll(entries()), PollCounts { duplicate: 2, ..PollCounts::default() });
+    assert_eq!(fixture.store.pending_count().unwrap(), 2);
+}
+
+#[test]
+fn a_new_headline_is_judged_again_unless_it_has_raised_an_alert() {
+    let mut fixture = Fixture::new();
+    let with = |title| vec![entry("1", "https://news.example/1", title)];
+    fixture.poll(with("Ministers meet"));
+    fixture.judge_all(false);
+    let counts = fixture.poll(with("Ministers meet for truce talks"));
+    assert_eq!((counts.revised, counts.reopened), (1, 1));
+    fixture.judge_all(true);
+    let counts = fixture.poll(with("Truce talks end"));
+    assert_eq!((counts.revised, counts.reopened), (1, 0));
+    assert_eq!(fixture.store.pending_count().unwrap(), 0);
+    assert_eq!(fixture.store.waiting(10).unwrap().len(), 1);
+}
+
+#[test]
+fn ids_that_change_every_poll_switch_the_policy() {
+    let mut fixture = Fixture::new();
+    let poll = |round: u32| {
+        (0..4).map(|i| entry(&format!("{round}-{i}"), &format!("https://news.example/{i}"), &format!("Item {i}"))).collect()
+    };
+    assert_eq!(fixture.poll(poll(1)).new, 4);
+    assert_eq!(fixture.policy(), IdentityPolicy::Guid);
+    assert_eq!(fixture.poll(poll(2)).duplicate, 4);
+    assert_eq!(fixture.policy(), IdentityPolicy::Link);
+    assert_eq!(fixture.poll(poll(3)).duplicate, 4);
+}
+
+#[test]
+fn an_alert_waits_until_it_is_marked() {
+    let mut fixture = Fixture::new();
+    fixture.poll(vec![entry("1", "https://news.example/1", "Talks open")]);
+    fixture.judge_all(true);
+    let waiting = fixture.store.waiting(10).unwrap();
+    assert_eq!(waiting.len(), 1);
+    fixture.store.mark_delivered(&[waiting[0].seq], now()).unwrap();
+    assert_eq!(fixture.store.waiting(10).unwrap(), []);
+}
+
+#[test]
+fn nothing_of_a_poll_is_stored_when_one_of_the_group_fails() {
+    let mut fixture = Fixture::new();
+    let sorted = dedup::sort(vec![entry("1", "https://news.example/1", "Talks")], FEED, IdentityPolicy::Guid, now());
+    let poll = |feed| Poll {
+        feed,
+        at: now(),
+        origin: Origin::Live,
+        health: None,
+        own_title: None,
+        intake: Intake { candidates: sorted.candidates.clone(), ..Intake::default() },
+    };
+    // No such feed: the foreign key refuses its items.
+    let mut other = poll(999);
+    other.intake.candidates[0].lookup.clear();
+    other.intake.candidates[0].item.id = crate::item::Identity([7; 16]);
+    assert!(fixture.store.commit_polls(&[poll(fixture.feed), other]).is_err());
+    assert_eq!(fixture.store.pending_count().unwrap(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Whatever a feed lists, in whatever order and however often: every entry has one outcome, and every distinct
+    /// item waits exactly once.
+    #[test]
+    fn every_entry_has_one_outcome(polls in proptest::collection::vec(proptest::collection::vec(0u8..12, 0..10), 1..6)) {
+        let mut fixture = Fixture::new();
+        let mut distinct = std::collections::BTreeSet::new();
+        for poll in polls {
+            distinct.extend(poll.iter().copied());
+            let entries: Vec<Entry> = poll
+                .iter()
+                .map(|i| entry(&format!("id-{i}"), &format!("https://news.example/{i}?utm_source=x"), &format!("Item {i}")))
+                .collect();
+            let count = entries.len() as u64;
+            let counts = fixture.poll(entries);
+            prop_assert_eq!(counts.new + counts.duplicate + counts.revised + counts.rejected, count);
+        }
+        prop_assert_eq!(fixture.store.pending_count().unwrap(), distinct.len());
+    }
+}

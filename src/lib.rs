@@ -3,38 +3,32 @@
 //!
 //! The modules stand in the order of the flow. `ARCHITECTURE.md` draws it.
 
+// The nouns.
 pub mod item;
 
+// schedule → fetch → parse → dedup
+pub mod dedup;
+pub mod fetch;
+pub mod parse;
 pub mod schedule;
 
-pub mod fetch;
-
-pub mod parse;
-
-pub mod dedup;
-
-pub mod classify;
-
+// classify → alert → sink
 pub mod alert;
-
-pub mod store;
-
+pub mod classify;
 pub mod sink;
 
-pub mod pipeline;
-
+// State, and the tasks that move items through it.
 pub mod backfill;
+pub mod pipeline;
+pub mod store;
 
-// pub mod train;
+// Making and measuring the model.
+pub mod eval;
+pub mod train;
 
-// pub mod eval;
-
-pub mod config;
-
-pub mod opml;
-
+// Around it.
 pub mod cli;
-
-pub mod telemetry;
-
+pub mod config;
+pub mod opml;
 pub mod shutdown;
+pub mod telemetry;

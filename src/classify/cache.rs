@@ -1,0 +1,62 @@
+//! Remembers verdicts by the text's hash, so that a wire story carried by forty papers is scored once.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text};
+use crate::item::{Identity, Reason, Verdict};
+
+/// A scorer with a bounded memory of what it said.
+pub struct Cached<S> {
+    inner: S,
+    seen: Option<LruCache<Identity, Verdict>>,
+}
+
+impl<S: Scorer> Cached<S> {
+    /// Wraps `inner`; `cache_items = 0` remembers nothing.
+    pub fn new(inner: S, config: &ClassifyConfig) -> Self {
+        Self { inner, seen: NonZeroUsize::new(config.cache_items).map(LruCache::new) }
+    }
+}
+
+impl<S: Scorer> Scorer for Cached<S> {
+    fn model(&self) -> &ModelInfo {
+        self.inner.model()
+    }
+
+    fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
+        let Some(seen) = &mut self.seen else { return self.inner.score(texts) };
+        let keys: Vec<Identity> = texts.iter().map(|t| Identity::of(&[&t.title, &t.summary])).collect();
+        let mut verdicts: Vec<Option<Verdict>> = keys.iter().map(|key| seen.get(key).cloned()).collect();
+        let missing: Vec<usize> = (0..texts.len()).filter(|&i| verdicts[i].is_none()).collect();
+        let fresh: Vec<Text> = missing.iter().map(|&i| texts[i].clone()).collect();
+        for (i, verdict) in missing.into_iter().zip(self.inner.score(&fresh)?) {
+            seen.put(keys[i], verdict.clone());
+            verdicts[i] = Some(verdict);
+        }
+        Ok(verdicts.into_iter().flatten().collect())
+    }
+
+    // Past the cache: the variants that an explanation tries are never seen again.
+    fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
+        self.inner.explain(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::shipped;
+    use super::super::worker::tests::Fake;
+    use super::*;
+
+    #[test]
+    fn a_text_seen_before_is_not_scored_again() {
+        let mut cached = Cached::new(Fake::default(), &shipped());
+        let texts = [Text::new("a", ""), Text::new("bb", "")];
+        let first = cached.score(&texts).expect("scores");
+        let again = cached.score(&[texts[1].clone(), Text::new("ccc", ""), texts[0].clone()]).expect("scores");
+        assert_eq!(cached.inner.scored, 3);
+        assert_eq!((&again[0], &again[2]), (&first[1], &first[0]));
+    }
+}

@@ -1,0 +1,158 @@
+//! The `[model]` section of the configuration.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::Thresholds;
+
+/// Which scorer to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScorerKind {
+    /// The best that this build holds: the transformer with feature `bert`, else the linear model.
+    Auto,
+    /// The transformer alone; an error in a build without it.
+    Transformer,
+    /// The linear model alone.
+    Linear,
+}
+
+/// What an alert is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertOn {
+    /// Grade 2: talks and bargaining between parties that count.
+    Negotiation,
+    /// Grade 1 or 2: a wider digest.
+    Diplomacy,
+}
+
+/// A threshold by name, from the model's manifest, or as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Threshold {
+    /// One of the manifest's.
+    Named(ThresholdName),
+    /// A probability, 0–1.
+    At(f32),
+}
+
+/// The manifest's thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdName {
+    /// Balanced: what the model was chosen by.
+    Default,
+    /// Misses less, with more false alarms.
+    Recall,
+    /// Fewer false alarms, with more misses.
+    Precision,
+}
+
+/// Settings of the classifier. Defaults live in `config/demarche.toml` alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifyConfig {
+    /// Which scorer to build.
+    pub scorer: ScorerKind,
+    /// What an alert is about.
+    pub alert_on: AlertOn,
+    /// What the score must reach for an alert.
+    pub threshold: Threshold,
+    /// Directory of the base model; empty: `all-MiniLM-L6-v2` in the program's cache directory.
+    pub base: PathBuf,
+    /// Directory of a model of your own (manifest.toml, weights.safetensors); empty: the one in the binary.
+    pub dir: PathBuf,
+    /// Threads that libtorch may use for one batch; 0: one for each processor.
+    pub threads: usize,
+    /// Texts in one forward pass at most.
+    pub batch_items: usize,
+    /// Padded tokens in one forward pass at most.
+    pub batch_tokens: usize,
+    /// Verdicts kept by the text's hash, so that wire copies cost nothing; 0 turns it off.
+    pub cache_items: usize,
+    /// Batches waiting for the scorer's thread before the pipeline is held back.
+    pub queue: usize,
+}
+
+impl ClassifyConfig {
+    /// The threshold that `self` selects from a manifest's, for grade 2.
+    pub fn threshold(&self, shipped: &Thresholds) -> f32 {
+        match self.threshold {
+            Threshold::Named(ThresholdName::Default) => shipped.default,
+            Threshold::Named(ThresholdName::Recall) => shipped.recall,
+            Threshold::Named(ThresholdName::Precision) => shipped.precision,
+            Threshold::At(value) => value,
+        }
+    }
+
+    /// The threshold on the probability of grade 1 or 2: a number given under `alert_on = "diplomacy"`, else the manifest's.
+    pub fn threshold_diplomacy(&self, shipped: &Thresholds) -> f32 {
+        match (self.alert_on, self.threshold) {
+            (AlertOn::Diplomacy, Threshold::At(value)) => value,
+            _ => shipped.diplomacy,
+        }
+    }
+
+    /// Where the base model is looked for.
+    pub fn base_dir(&self) -> PathBuf {
+        if !self.base.as_os_str().is_empty() {
+            return self.base.clone();
+        }
+        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+        cache.unwrap_or_else(home).join("demarche").join("all-MiniLM-L6-v2")
+    }
+
+    /// Every value that is out of range, one line each.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Threshold::At(value) = self.threshold
+            && !(0.0..=1.0).contains(&value)
+        {
+            problems.push(format!("threshold = {value} is not a probability: give 0 to 1, or a name"));
+        }
+        for (name, value) in
+            [("batch_items", self.batch_items), ("batch_tokens", self.batch_tokens), ("queue", self.queue)]
+        {
+            if value == 0 {
+                problems.push(format!("{name} = 0 would score nothing: give 1 or more"));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Section {
+        model: ClassifyConfig,
+    }
+
+    /// The section as it ships.
+    pub(crate) fn shipped() -> ClassifyConfig {
+        let section: Section = toml::from_str(include_str!("../../config/sections/model.toml")).expect("valid section");
+        section.model
+    }
+
+    #[test]
+    fn the_shipped_section_is_complete_and_in_range() {
+        assert_eq!(shipped().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_threshold_is_a_name_or_a_number() {
+        let thresholds = Thresholds { default: 0.5, recall: 0.3, precision: 0.7, diplomacy: 0.4 };
+        let mut config = shipped();
+        assert_eq!(config.threshold(&thresholds), 0.5);
+        config.threshold = Threshold::Named(ThresholdName::Recall);
+        assert_eq!(config.threshold(&thresholds), 0.3);
+        config.threshold = Threshold::At(1.5);
+        assert_eq!(config.problems().len(), 1);
+        assert_eq!(config.threshold_diplomacy(&thresholds), 0.4);
+    }
+}

@@ -1,0 +1,148 @@
+//! Which words a score rests on: take a phrase out, score again, and see how far the score falls.
+
+use super::{ScoreError, Text, lead};
+use crate::item::{Reason, Verdict};
+
+/// Reasons given at most.
+const REASONS: usize = 3;
+/// Phrases tried at most: each costs one scoring, and the lead holds the point.
+const PHRASES: usize = 24;
+/// Words in one phrase at most. Longer ones name half the sentence and explain nothing.
+const WORDS: usize = 4;
+/// Bytes of the summary that are looked at.
+const LEAD: usize = 600;
+/// A fall below this is noise.
+const LEAST: f32 = 0.005;
+/// Words that end a phrase: a reason neither begins nor ends with one.
+const STOP: &[&str] = &[
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "from", "has", "have", "he", "her", "his", "in",
+    "is", "it", "its", "of", "on", "or", "s", "said", "says", "she", "that", "the", "their", "they", "this", "to",
+    "was", "were", "which", "who", "will", "with",
+];
+
+/// Scores `text` without each of its phrases; the spans whose absence costs most, strongest first.
+pub fn by_occlusion<F>(text: &Text, score: &mut F) -> Result<Vec<Reason>, ScoreError>
+where
+    F: FnMut(&[Text]) -> Result<Vec<Verdict>, ScoreError> + ?Sized,
+{
+    let title = phrases(&text.title).map(|span| (true, span));
+    let summary = phrases(lead(&text.summary, LEAD)).map(|span| (false, span));
+    let spans: Vec<_> = title.chain(summary).take(PHRASES).collect();
+    let variants: Vec<Text> =
+        std::iter::once(text.clone()).chain(spans.iter().map(|&(title, span)| without(text, title, span))).collect();
+    let scores: Vec<f32> = score(&variants)?.iter().map(Verdict::score).collect();
+    let Some((&whole, rest)) = scores.split_first() else { return Ok(Vec::new()) };
+
+    let mut reasons: Vec<Reason> = spans
+        .iter()
+        .zip(rest)
+        .map(|(&(title, (start, end)), &score)| {
+            let source = if title { &text.title } else { &text.summary };
+            Reason { text: source[start..end].to_string(), weight: (whole - score).max(0.0) }
+        })
+        .collect();
+    reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    // The strongest stays however weak: an alert always says why.
+    let mut kept = Vec::new();
+    for reason in reasons {
+        let new = !kept.iter().any(|k: &Reason| k.text.eq_ignore_ascii_case(&reason.text));
+        if kept.len() < REASONS && new && (kept.is_empty() || reason.weight >= LEAST) {
+            kept.push(reason);
+        }
+    }
+    Ok(kept)
+}
+
+/// `text` with the bytes `span` of title or summary taken out.
+fn without(text: &Text, title: bool, (start, end): (usize, usize)) -> Text {
+    let cut = |source: &str| format!("{}{}", &source[..start], &source[end..]);
+    match title {
+        true => Text { title: cut(&text.title), summary: text.summary.clone() },
+        false => Text { title: text.title.clone(), summary: cut(&text.summary) },
+    }
+}
+
+/// Runs of up to [`WORDS`] words between punctuation and stop words, as byte ranges.
+fn phrases(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    let mut run = 0; // words in the last span; 0 means that the next word begins a new one
+    let mut last_end = 0;
+    for (start, word) in words(text) {
+        let glued = text[last_end..start].chars().all(|c| c == ' ' || c == '-');
+        let stop = STOP.contains(&word.to_lowercase().as_str());
+        if stop {
+            run = 0;
+        } else {
+            match spans.last_mut() {
+                Some(span) if run > 0 && run < WORDS && glued => (span.1, run) = (start + word.len(), run + 1),
+                _ => (run, _) = (1, spans.push((start, start + word.len()))),
+            }
+        }
+        last_end = start + word.len();
+        if spans.len() > PHRASES {
+            break;
+        }
+    }
+    spans.into_iter()
+}
+
+/// Words with their byte offsets.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(move |word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::verdict;
+    use super::*;
+
+    fn spans(text: &str) -> Vec<&str> {
+        phrases(text).map(|(start, end)| &text[start..end]).collect()
+    }
+
+    /// Scores 0.9 while "truce talks" is there, else 0.2.
+    fn truce(texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
+        texts
+            .iter()
+            .map(|t| {
+                if t.title.contains("truce talks") {
+                    verdict([0.1, 0.0, 0.9], &[0.0; 6])
+                } else {
+                    verdict([0.8, 0.0, 0.2], &[0.0; 6])
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn phrases_end_at_stop_words_and_punctuation() {
+        assert_eq!(
+            spans("Envoys meet in Doha, as cease-fire talks resume"),
+            ["Envoys meet", "Doha", "cease-fire talks resume"]
+        );
+        assert_eq!(spans(""), Vec::<&str>::new());
+        assert_eq!(spans("\u{1F600} - !"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_words_that_carry_the_score_come_first() {
+        let text = Text::new("Rivals hold truce talks in the capital", "");
+        let reasons = by_occlusion(&text, &mut truce).expect("explains");
+        assert_eq!(reasons[0].text, "Rivals hold truce talks");
+        assert!((reasons[0].weight - 0.7).abs() < 1e-6);
+        assert_eq!(reasons.len(), 1, "the rest moves nothing");
+    }
+
+    #[test]
+    fn a_text_without_words_has_no_reasons() {
+        assert_eq!(by_occlusion(&Text::default(), &mut truce).expect("explains"), []);
+    }
+
+    #[test]
+    fn long_and_strange_texts_are_bounded() {
+        let text = Text::new("\u{5317}\u{4EAC} ".repeat(10_000), "\u{0}\u{1F600} x, ".repeat(10_000));
+        assert!(by_occlusion(&text, &mut truce).expect("explains").len() <= REASONS);
+    }
+}

@@ -1,0 +1,185 @@
+//! Training: labelled items in, a model's directory out. The same core serves `demarche train` and the shipped models.
+
+pub mod data;
+pub mod linear;
+#[cfg(feature = "bert")]
+pub mod transformer;
+mod write;
+
+use std::path::PathBuf;
+
+use crate::classify::{ClassifyConfig, ScoreError};
+use crate::eval::metrics;
+use data::{DataError, Labelled};
+
+/// What `demarche train` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainArgs {
+    /// Labelled items to learn from, one JSON object a line; may be given more than once
+    #[arg(long, required = true, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// Labelled items to choose and calibrate on; must not overlap with the data
+    #[arg(long, value_name = "FILE")]
+    pub dev: PathBuf,
+    /// Directory for manifest.toml and weights.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Which model to train
+    #[arg(long, value_enum, default_value_t = Family::Transformer)]
+    pub family: Family,
+    /// Id for the manifest [default: family, data and seed]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// What the manifest says of the data
+    #[arg(long, default_value = "labelled items of the user's own")]
+    pub about: String,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Upper layers to tune, 0 to 6; 0 trains the heads alone (transformer)
+    #[arg(long, default_value_t = 6)]
+    pub layers: usize,
+    /// Times through the data [default: 3; heads alone 60; linear 15]
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Learning rate at its height [default: 8e-5; heads alone 1e-3; linear 0.1]
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Items in one step (transformer)
+    #[arg(long, default_value_t = 16)]
+    pub batch: usize,
+    /// Tokens of title and summary together (transformer)
+    #[arg(long, default_value_t = 80)]
+    pub max_tokens: usize,
+}
+
+/// The families of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Family {
+    /// MiniLM with tuned layers and heads
+    Transformer,
+    /// Hashed n-grams
+    Linear,
+}
+
+/// Why training stopped. Each message fits after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The labelled files.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Loading or running a model.
+    #[error(transparent)]
+    Model(#[from] ScoreError),
+    /// Writing the result.
+    #[error("write {path}: {reason}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// An argument out of range.
+    #[error("train with {0}")]
+    Argument(String),
+    /// This build cannot.
+    #[error("train the transformer: this build has no `bert` feature; add --family linear")]
+    NotBuilt,
+}
+
+/// Reads the data, trains, calibrates on dev and writes the model's directory. Says how it goes on stderr.
+pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
+    check(args)?;
+    let mut items = Vec::new();
+    for path in &args.data {
+        items.extend(data::read(path)?);
+    }
+    let dev = data::read(&args.dev)?;
+    data::refuse_overlap(&items, &dev, &args.dev)?;
+    let trained = match args.family {
+        Family::Linear => linear::train(&items, &dev, args),
+        #[cfg(feature = "bert")]
+        Family::Transformer => transformer::train(&items, &dev, args, config)?,
+        #[cfg(not(feature = "bert"))]
+        Family::Transformer => return Err(TrainError::NotBuilt),
+    };
+    let _ = config;
+    write::model(trained, &dev, items.len(), args)
+}
+
+fn check(args: &TrainArgs) -> Result<(), TrainError> {
+    let refuse = |what: &str| Err(TrainError::Argument(what.into()));
+    match args {
+        _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
+        _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),
+        _ if !(8..=512).contains(&args.max_tokens) => {
+            refuse("--max-tokens outside 8 to 512, what the base model reads")
+        }
+        _ if args.lr.is_some_and(|lr| !(lr.is_finite() && lr > 0.0)) => {
+            refuse("a learning rate that is not above zero")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a trainer hands over: weights, and what the weights say of dev.
+pub struct Trained {
+    /// The manifest's family.
+    pub kind: crate::classify::manifest::Kind,
+    /// The manifest's feature version.
+    pub features: &'static str,
+    /// The bytes of `weights.safetensors`.
+    pub weights: Vec<u8>,
+    /// Layers tuned, tokens read, base model.
+    pub transformer: Option<(usize, usize, crate::classify::manifest::Base)>,
+    /// Grade logits on dev, in its order.
+    pub dev_grades: Vec<[f32; 3]>,
+    /// Stage logits on dev, in its order.
+    pub dev_stages: Vec<[f32; 6]>,
+}
+
+/// Average precision of grade 2 on `dev`, for progress lines and early stopping.
+pub(crate) fn dev_ap(grades: &[[f32; 3]], dev: &[Labelled]) -> f64 {
+    let scores: Vec<f32> = grades.iter().map(|logits| crate::classify::softmax(logits)[2]).collect();
+    let positive: Vec<bool> = dev.iter().map(|item| item.grade == 2).collect();
+    metrics::average_precision(&scores, &positive)
+}
+
+/// SplitMix64: a small generator whose sequence no library can change under us.
+pub(crate) struct Rng(pub u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Fisher–Yates.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, (self.next() % (i as u64 + 1)) as usize);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_order() {
+        let order = |seed| {
+            let mut items: Vec<u32> = (0..20).collect();
+            Rng(seed).shuffle(&mut items);
+            items
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut sorted = order(3);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..20).collect::<Vec<_>>());
+    }
+}

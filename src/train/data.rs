@@ -1,0 +1,182 @@
+//! Labelled items: one JSON object a line.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::classify::Text;
+use crate::item::{Identity, Stage};
+
+/// A line of a labelled file. Only `title` and `grade` must be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labelled {
+    /// Id of the item; made from its text where the line has none.
+    #[serde(default)]
+    pub id: String,
+    /// Headline.
+    pub title: String,
+    /// Start of the body.
+    #[serde(default)]
+    pub summary: String,
+    /// 0 neither, 1 diplomacy, 2 negotiation.
+    pub grade: u8,
+    /// Stage of a negotiation.
+    #[serde(default = "no_stage")]
+    pub stage: Stage,
+    /// Day of publication, `YYYY-MM-DD`; may be empty.
+    #[serde(default)]
+    pub date: String,
+    /// Name of the outlet; may be empty.
+    #[serde(default)]
+    pub source: String,
+    /// How the item was drawn (`natural` is a fair sample); may be empty.
+    #[serde(default)]
+    pub draw: String,
+}
+
+fn no_stage() -> Stage {
+    Stage::None
+}
+
+impl Labelled {
+    /// What a scorer reads of it.
+    pub fn text(&self) -> Text {
+        Text::new(&self.title, &self.summary)
+    }
+}
+
+/// Why a labelled file cannot be used. Each message fits after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file cannot be read.
+    #[error("read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line is not a labelled item.
+    #[error("read line {line} of {path}: {reason}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing to learn from or to measure on.
+    #[error("use {path}: it holds no items")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An item is in both files, so that the measure would be of memory.
+    #[error("measure on {dev}: its item {id} (\"{title}\") is also in the training data; remove it from one of them")]
+    Overlap {
+        /// The development file.
+        dev: PathBuf,
+        /// The item.
+        id: String,
+        /// Its headline.
+        title: String,
+    },
+}
+
+/// Reads a labelled file. An id that comes twice is refused: the same item would count twice, or with two grades.
+pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
+    let io = |source| DataError::Io { path: path.into(), source };
+    let reader = BufReader::new(File::open(path).map_err(io)?);
+    let mut items: Vec<Labelled> = Vec::new();
+    let mut first_seen: HashMap<String, usize> = HashMap::new();
+    for (number, line) in (1..).zip(reader.lines()) {
+        let line = line.map_err(io)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let item = parse(&line).map_err(|reason| DataError::Line { path: path.into(), line: number, reason })?;
+        if let Some(first) = first_seen.insert(item.id.clone(), number) {
+            let reason = format!("id {} is already on line {first}", item.id);
+            return Err(DataError::Line { path: path.into(), line: number, reason });
+        }
+        items.push(item);
+    }
+    if items.is_empty() { Err(DataError::Empty { path: path.into() }) } else { Ok(items) }
+}
+
+/// Refuses development items that were trained on.
+pub fn refuse_overlap(train: &[Labelled], dev: &[Labelled], dev_path: &Path) -> Result<(), DataError> {
+    let known: HashMap<&str, ()> = train.iter().map(|item| (item.id.as_str(), ())).collect();
+    match dev.iter().find(|item| known.contains_key(item.id.as_str())) {
+        None => Ok(()),
+        Some(item) => Err(DataError::Overlap { dev: dev_path.into(), id: item.id.clone(), title: item.title.clone() }),
+    }
+}
+
+fn parse(line: &str) -> Result<Labelled, String> {
+    let mut item: Labelled = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    if item.grade > 2 {
+        return Err(format!("grade {} is not 0, 1 or 2", item.grade));
+    }
+    if item.grade < 2 && item.stage != Stage::None {
+        return Err(format!(
+            "grade {} has stage {:?}, but only a negotiation (grade 2) has one",
+            item.grade, item.stage
+        ));
+    }
+    if item.id.is_empty() {
+        item.id = Identity::of(&[&item.title, &item.summary]).to_string();
+    }
+    Ok(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read_lines(lines: &str) -> Result<Vec<Labelled>, DataError> {
+        let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+        file.write_all(lines.as_bytes()).expect("written");
+        read(file.path())
+    }
+
+    fn complaint(lines: &str) -> String {
+        read_lines(lines).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn reads_the_full_form_and_the_short_one() {
+        let items = read_lines(
+            "{\"id\":\"1\",\"title\":\"t\",\"summary\":\"s\",\"date\":\"2026-06-01\",\"source\":\"x\",\"draw\":\"hard\",\
+             \"grade\":2,\"stage\":\"held\"}\n\n{\"title\":\"u\",\"grade\":0}\n",
+        )
+        .expect("reads");
+        assert_eq!((items.len(), items[0].stage, items[1].stage), (2, Stage::Held, Stage::None));
+        assert_eq!(items[1].id.len(), 32);
+    }
+
+    #[test]
+    fn bad_lines_are_named() {
+        assert!(complaint("{\"title\":\"t\",\"grade\":0}\n{\"title\":\"t\",\"grade\":3}").contains("line 2"));
+        assert!(complaint("{\"title\":\"t\",\"grade\":-1}").contains("line 1"));
+        assert!(complaint("{\"title\":\"t\",\"grade\":2,\"stage\":\"maybe\"}").contains("maybe"));
+        assert!(complaint("{\"title\":\"t\",\"grade\":0,\"stage\":\"held\"}").contains("only a negotiation"));
+        assert!(complaint("not json").contains("line 1"));
+        assert!(complaint("").contains("no items"));
+    }
+
+    #[test]
+    fn duplicates_and_overlap_are_refused() {
+        let twice = "{\"title\":\"t\",\"grade\":0}\n{\"title\":\"t\",\"grade\":1}";
+        assert!(complaint(twice).contains("already on line 1"));
+        let items = read_lines("{\"title\":\"t\",\"grade\":0}").expect("reads");
+        assert!(refuse_overlap(&items, &items, Path::new("dev.jsonl")).is_err());
+        assert!(refuse_overlap(&items, &[], Path::new("dev.jsonl")).is_ok());
+    }
+}

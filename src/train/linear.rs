@@ -1,0 +1,141 @@
+//! The linear model's trainer: softmax regression by AdaGrad over hashed n-grams, then rounding to small integers.
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+use super::data::Labelled;
+use super::{Rng, TrainArgs, Trained, dev_ap};
+use crate::classify::features::{FEATURES, GROUPS, Group, visit};
+use crate::classify::linear::{GRADE_BITS, GRADE_LANES, LinearModel, STAGE_BITS, STAGE_LANES, weights};
+use crate::classify::manifest::Kind;
+use crate::classify::package::Package;
+use crate::classify::{STAGES, Text, softmax};
+
+/// Pull of every touched weight towards zero at each step: with a few thousand items and a quarter of a million weights,
+/// less learns the outlets by heart.
+const DECAY: f32 = 1e-6;
+
+/// A softmax regression in training: one row of `N` weights for each bucket, and AdaGrad's sums of squares.
+struct Regression<const N: usize> {
+    bits: u32,
+    weight: Vec<[f32; N]>,
+    squares: Vec<[f32; N]>,
+    bias: [f32; N],
+    bias_squares: [f32; N],
+}
+
+impl<const N: usize> Regression<N> {
+    fn new(bits: u32) -> Self {
+        let zeros = || vec![[0.0; N]; 1 << bits];
+        Self { bits, weight: zeros(), squares: zeros(), bias: [0.0; N], bias_squares: [1e-6; N] }
+    }
+
+    fn bucket(&self, hash: u32) -> usize {
+        (hash >> (32 - self.bits)) as usize
+    }
+
+    /// One step towards `target` on one text's `features` (hash and value).
+    fn step(&mut self, features: &[(u32, f32)], target: &[f32; N], lr: f32) {
+        let mut logits = self.bias;
+        for &(hash, value) in features {
+            let row = &self.weight[self.bucket(hash)];
+            (0..N).for_each(|i| logits[i] += value * row[i]);
+        }
+        let p = softmax(&logits);
+        let error: [f32; N] = std::array::from_fn(|i| p[i] - target[i]);
+        for ((bias, squares), e) in self.bias.iter_mut().zip(&mut self.bias_squares).zip(error) {
+            *squares += e * e;
+            *bias -= lr * e / squares.sqrt();
+        }
+        for &(hash, value) in features {
+            let bucket = self.bucket(hash);
+            let (row, squares) = (&mut self.weight[bucket], &mut self.squares[bucket]);
+            for i in 0..N {
+                let gradient = error[i] * value + DECAY * row[i];
+                squares[i] += gradient * gradient;
+                row[i] -= lr * gradient / (squares[i].sqrt() + 1e-3);
+            }
+        }
+    }
+
+    /// Weights as small integers in rows of `lanes`, the scale of each output, and the biases.
+    fn rounded(&self, lanes: usize) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+        let top = |i: usize| self.weight.iter().map(|row| row[i].abs()).fold(1e-9_f32, f32::max);
+        let scale: Vec<f32> = (0..N).map(|i| top(i) / 127.0).collect();
+        let mut table = vec![0_u8; self.weight.len() * lanes];
+        for (bytes, row) in table.chunks_exact_mut(lanes).zip(&self.weight) {
+            for i in 0..N {
+                bytes[i] = (row[i] / scale[i]).round() as i8 as u8;
+            }
+        }
+        (table, scale, self.bias.to_vec())
+    }
+}
+
+/// Trains grades on all items and stages on the negotiations, and scores dev with the rounded model.
+pub fn train(items: &[Labelled], dev: &[Labelled], args: &TrainArgs) -> Trained {
+    let (epochs, lr) = (args.epochs.unwrap_or(15), args.lr.unwrap_or(0.1) as f32);
+    let mut grade: Regression<3> = Regression::new(GRADE_BITS);
+    let mut stage: Regression<6> = Regression::new(STAGE_BITS);
+    let mut rng = Rng(args.seed);
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    let mut features = Vec::new();
+    for epoch in 0..epochs {
+        rng.shuffle(&mut order);
+        let lr = lr * (1.0 - epoch as f32 / epochs as f32);
+        for item in order.iter().map(|&i| &items[i]) {
+            collect(&item.text(), false, &mut features);
+            grade.step(&features, &one_hot(usize::from(item.grade)), lr);
+            if item.grade == 2 {
+                collect(&item.text(), true, &mut features);
+                let class = STAGES.iter().position(|&stage| stage == item.stage).unwrap_or(STAGES.len() - 1);
+                stage.step(&features, &one_hot(class), lr);
+            }
+        }
+    }
+    let weights = write(&grade, &stage);
+    let package = Package { name: "the new model".into(), manifest: "".into(), weights: weights.clone().into() };
+    // What has just been written can be read.
+    let model = LinearModel::load(&package).ok();
+    let (dev_grades, dev_stages): (Vec<_>, Vec<_>) =
+        dev.iter().filter_map(|item| Some(model.as_ref()?.logits(&item.text()))).unzip();
+    eprintln!("linear model: average precision on dev {:.4}", dev_ap(&dev_grades, dev));
+    Trained { kind: Kind::Linear, features: FEATURES, weights, transformer: None, dev_grades, dev_stages }
+}
+
+/// The features of a text with their values; `words`: only word n-grams, which are all that stages are read from.
+fn collect(text: &Text, words: bool, features: &mut Vec<(u32, f32)>) {
+    features.clear();
+    let mut groups = Vec::new();
+    let mut seen = [0_u32; GROUPS];
+    visit(text, |group, hash| {
+        seen[group as usize] += 1;
+        if !words || matches!(group, Group::TitleWords | Group::SummaryWords) {
+            features.push((hash, 0.0));
+            groups.push(group as usize);
+        }
+    });
+    let weigh = weights(&seen);
+    features.iter_mut().zip(groups).for_each(|(feature, group)| feature.1 = weigh[group]);
+}
+
+fn one_hot<const N: usize>(class: usize) -> [f32; N] {
+    std::array::from_fn(|i| if i == class { 1.0 } else { 0.0 })
+}
+
+fn write(grade: &Regression<3>, stage: &Regression<6>) -> Vec<u8> {
+    let (grade_table, grade_scale, grade_bias) = grade.rounded(GRADE_LANES);
+    let (stage_table, stage_scale, stage_bias) = stage.rounded(STAGE_LANES);
+    let bytes = |numbers: Vec<f32>| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let parts = [
+        ("grade.weight", Dtype::I8, vec![1 << GRADE_BITS, GRADE_LANES], grade_table),
+        ("grade.scale", Dtype::F32, vec![3], bytes(grade_scale)),
+        ("grade.bias", Dtype::F32, vec![3], bytes(grade_bias)),
+        ("stage.weight", Dtype::I8, vec![1 << STAGE_BITS, STAGE_LANES], stage_table),
+        ("stage.scale", Dtype::F32, vec![6], bytes(stage_scale)),
+        ("stage.bias", Dtype::F32, vec![6], bytes(stage_bias)),
+    ];
+    let views = parts
+        .iter()
+        .filter_map(|(name, dtype, shape, data)| Some((*name, TensorView::new(*dtype, shape.clone(), data).ok()?)));
+    serialize(views, &None).unwrap_or_default()
+}

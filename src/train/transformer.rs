@@ -1,0 +1,228 @@
+//! The transformer's trainer: the last layers and the heads by AdamW, or the heads alone on frozen states.
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use tch::nn::{self, OptimizerConfig};
+use tch::{Kind, Tensor, no_grad};
+
+use super::data::Labelled;
+use super::{Rng, TrainArgs, TrainError, Trained, dev_ap};
+use crate::classify::bert::{
+    Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, rows, set_threads,
+};
+use crate::classify::manifest::{self, Base};
+use crate::classify::{ClassifyConfig, Logits, STAGES, ScoreError};
+
+/// Share of the target that goes to the other grades: labels are wrong in a few per cent of cases.
+const SMOOTHING: f64 = 0.05;
+/// Weight of the stage's loss beside the grade's, which matters more.
+const STAGE_WEIGHT: f64 = 0.3;
+/// Share of all steps over which the learning rate rises before it falls.
+const WARM_UP: f64 = 0.1;
+/// AdamW's pull towards zero.
+const DECAY: f64 = 0.01;
+/// Target of an item that has no stage: cross-entropy leaves it out.
+const NO_STAGE: i64 = -100;
+
+/// Trains what `args` asks for and scores dev with the weights as they will be read back.
+pub fn train(
+    items: &[Labelled],
+    dev: &[Labelled],
+    args: &TrainArgs,
+    config: &ClassifyConfig,
+) -> Result<Trained, TrainError> {
+    set_threads(config.threads);
+    tch::manual_seed(args.seed as i64);
+    let base = config.base_dir();
+    let mut network = Network::open(&base)?;
+    let tuned = args.layers.min(network.layers);
+    let encoder = Encoder::open(&base, args.max_tokens)?;
+    let encode = |items: &[Labelled]| items.iter().map(|item| encoder.encode(&item.text())).collect::<Vec<Encoded>>();
+    let (texts, dev_texts) = (encode(items), encode(dev));
+    for (name, variable) in network.vs.variables() {
+        let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
+    }
+    if tuned == 0 {
+        fit_heads(&network, &texts, items, args)?;
+    } else {
+        fine_tune(&network, &texts, items, &dev_texts, dev, args)?;
+    }
+    round_to_half(&mut network);
+    let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
+    eprintln!("transformer: average precision on dev {:.4}", dev_ap(&dev_grades, dev));
+    let base = Base { name: "all-MiniLM-L6-v2".into(), sha256: network.base_sha256.clone() };
+    Ok(Trained {
+        kind: manifest::Kind::Transformer,
+        features: FEATURES,
+        weights: write(&network, tuned)?,
+        transformer: Some((tuned, args.max_tokens, base)),
+        dev_grades,
+        dev_stages,
+    })
+}
+
+fn fine_tune(
+    network: &Network,
+    texts: &[Encoded],
+    items: &[Labelled],
+    dev_texts: &[Encoded],
+    dev: &[Labelled],
+    args: &TrainArgs,
+) -> Result<(), ScoreError> {
+    let (epochs, lr) = (args.epochs.unwrap_or(3), args.lr.unwrap_or(8e-5));
+    let mut optimizer = adamw(&network.vs, lr)?;
+    let mut rng = Rng(args.seed);
+    let total = epochs * items.len().div_ceil(args.batch);
+    let mut step = 0;
+    for epoch in 1..=epochs {
+        let mut loss_sum = 0.0;
+        for batch in batches(texts, args.batch, &mut rng) {
+            let encoded: Vec<&Encoded> = batch.iter().map(|&i| &texts[i]).collect();
+            let labels: Vec<&Labelled> = batch.iter().map(|&i| &items[i]).collect();
+            let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
+            let loss = loss(&grades, &stages, &labels);
+            optimizer.set_lr(lr * schedule(step, total));
+            optimizer.backward_step_clip_norm(&loss, 1.0);
+            loss_sum += loss.double_value(&[]);
+            step += 1;
+            if step % 50 == 0 {
+                eprintln!("epoch {epoch}, step {step} of {total}, loss {:.4}", loss.double_value(&[]));
+            }
+        }
+        let (grades, _) = predict(network, dev_texts)?;
+        let mean = loss_sum * epochs as f64 / total as f64;
+        eprintln!("epoch {epoch}: mean loss {mean:.4}, average precision on dev {:.4}", dev_ap(&grades, dev));
+    }
+    Ok(())
+}
+
+/// The heads alone: the states never change, so they are computed once.
+fn fit_heads(network: &Network, texts: &[Encoded], items: &[Labelled], args: &TrainArgs) -> Result<(), ScoreError> {
+    let (epochs, lr) = (args.epochs.unwrap_or(60), args.lr.unwrap_or(1e-3));
+    let pooled = pooled(network, texts)?;
+    let mut optimizer = adamw(&network.vs, lr)?;
+    let mut rng = Rng(args.seed);
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    let total = epochs * items.len().div_ceil(args.batch);
+    let mut step = 0;
+    for _ in 0..epochs {
+        rng.shuffle(&mut order);
+        for batch in order.chunks(args.batch) {
+            let index: Vec<i64> = batch.iter().map(|&i| i as i64).collect();
+            let labels: Vec<&Labelled> = batch.iter().map(|&i| &items[i]).collect();
+            let (grades, stages) = network.heads(&pooled.index_select(0, &Tensor::from_slice(&index)));
+            optimizer.set_lr(lr * schedule(step, total));
+            optimizer.backward_step(&loss(&grades, &stages, &labels));
+            step += 1;
+        }
+    }
+    Ok(())
+}
+
+fn adamw(vs: &nn::VarStore, lr: f64) -> Result<nn::Optimizer, ScoreError> {
+    nn::AdamW { wd: DECAY, ..Default::default() }.build(vs, lr).map_err(inference)
+}
+
+/// Share of the full learning rate at `step` of `total`: up in a line, then down in a line.
+fn schedule(step: usize, total: usize) -> f64 {
+    let done = (step as f64 + 1.0) / total.max(1) as f64;
+    if done < WARM_UP { done / WARM_UP } else { ((1.0 - done) / (1.0 - WARM_UP)).max(0.0) }
+}
+
+fn loss(grades: &Tensor, stages: &Tensor, labels: &[&Labelled]) -> Tensor {
+    let grade: Vec<i64> = labels.iter().map(|item| i64::from(item.grade)).collect();
+    let stage: Vec<i64> = labels
+        .iter()
+        .map(|item| match item.grade {
+            2 => STAGES.iter().position(|&stage| stage == item.stage).map_or(NO_STAGE, |i| i as i64),
+            _ => NO_STAGE,
+        })
+        .collect();
+    let cross_entropy = |logits: &Tensor, target: &[i64], smoothing: f64| {
+        logits.cross_entropy_loss(&Tensor::from_slice(target), None::<Tensor>, tch::Reduction::Sum, NO_STAGE, smoothing)
+            / labels.len() as f64
+    };
+    cross_entropy(grades, &grade, SMOOTHING) + STAGE_WEIGHT * cross_entropy(stages, &stage, SMOOTHING)
+}
+
+/// Batches in random order, each of like length: shuffled, sorted inside windows of sixteen batches, shuffled again.
+fn batches(texts: &[Encoded], size: usize, rng: &mut Rng) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    rng.shuffle(&mut order);
+    for window in order.chunks_mut(size * 16) {
+        window.sort_by_key(|&i| texts[i].ids.len());
+    }
+    let mut batches: Vec<Vec<usize>> = order.chunks(size).map(<[usize]>::to_vec).collect();
+    rng.shuffle(&mut batches);
+    batches
+}
+
+fn pooled(network: &Network, texts: &[Encoded]) -> Result<Tensor, ScoreError> {
+    let mut states: Vec<Option<Tensor>> = texts.iter().map(|_| None).collect();
+    for batch in bucketed(texts, 8, 1024) {
+        let encoded: Vec<&Encoded> = batch.iter().map(|&i| &texts[i]).collect();
+        let pooled = no_grad(|| network.pooled(&Batch::of(&encoded), false))?;
+        for (row, &i) in batch.iter().enumerate() {
+            states[i] = Some(pooled.get(row as i64));
+        }
+    }
+    let states: Vec<Tensor> = states.into_iter().flatten().collect();
+    Tensor::f_stack(&states, 0).map_err(inference)
+}
+
+fn predict(network: &Network, texts: &[Encoded]) -> Result<Logits, ScoreError> {
+    let (grades, stages) = no_grad(|| Ok::<_, ScoreError>(network.heads(&pooled(network, texts)?)))?;
+    Ok((rows::<3>(&grades)?, rows::<6>(&stages)?))
+}
+
+/// What is written is half precision; what is measured must be the same.
+fn round_to_half(network: &mut Network) {
+    for (_, mut variable) in network.vs.variables() {
+        if variable.requires_grad() {
+            no_grad(|| {
+                let rounded = variable.to_kind(Kind::Half).to_kind(Kind::Float);
+                variable.copy_(&rounded);
+            });
+        }
+    }
+}
+
+/// The tuned tensors in half precision.
+fn write(network: &Network, tuned: usize) -> Result<Vec<u8>, ScoreError> {
+    let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, variable) in network.vs.variables() {
+        if is_tuned(&name, network.layers, tuned) {
+            let half = no_grad(|| variable.detach().to_kind(Kind::Half).contiguous());
+            let mut bytes = vec![0_u8; half.numel() * 2];
+            half.f_copy_data_u8(&mut bytes, half.numel()).map_err(inference)?;
+            parts.push((name, half.size().iter().map(|&n| n as usize).collect(), bytes));
+        }
+    }
+    parts.sort();
+    let views: Result<Vec<_>, _> = parts
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F16, shape.clone(), bytes)?)))
+        .collect();
+    let views = views.map_err(|error: safetensors::SafeTensorError| inference(error))?;
+    serialize(views, &None).map_err(inference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_then_falls_to_nothing() {
+        let rates: Vec<f64> = (0..100).map(|step| schedule(step, 100)).collect();
+        assert!(rates[0] > 0.0 && rates[4] < rates[9] && rates[50] < rates[10]);
+        assert!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)) && rates[99] < 1e-9);
+    }
+
+    #[test]
+    fn every_item_is_in_one_batch() {
+        let texts: Vec<Encoded> =
+            (0..100).map(|n| Encoded { ids: vec![1; n % 7 + 1], segments: vec![0; n % 7 + 1] }).collect();
+        let mut seen: Vec<usize> = batches(&texts, 16, &mut Rng(1)).into_iter().flatten().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    }
+}

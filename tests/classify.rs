@@ -1,0 +1,199 @@
+//! The shipped models: right on plain cases, steady on awkward input, and refused when damaged.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use demarche::classify::linear::LinearScorer;
+use demarche::classify::package::Package;
+use demarche::classify::{ClassifyConfig, ScoreError, Scorer, Text};
+use demarche::eval;
+use demarche::train::data;
+
+#[derive(serde::Deserialize)]
+struct Section {
+    model: ClassifyConfig,
+}
+
+fn config() -> ClassifyConfig {
+    let section: Section = toml::from_str(include_str!("../config/sections/model.toml")).expect("the section is valid");
+    section.model
+}
+
+fn linear() -> LinearScorer {
+    LinearScorer::load(&Package::embedded_linear(), &config()).expect("the built-in model loads")
+}
+
+fn samples() -> Vec<data::Labelled> {
+    data::read(Path::new("tests/data/labelled.jsonl")).expect("the samples are valid")
+}
+
+/// Texts that no newsroom would send.
+fn awkward() -> Vec<Text> {
+    let both = |text: &str| Text::new(text, text);
+    vec![
+        Text::default(),
+        both("x"),
+        both(&"peace talks ".repeat(90_000)),
+        both(&"\u{5317}\u{4EAC}\u{4F1A}\u{8C08}".repeat(80_000)),
+        both("\u{1F600}\u{1F54A}\u{FE0F} \u{202E}\u{0}\u{1}\u{7f}\t\r\n"),
+        Text::new("", "only a summary"),
+        Text::new(
+            "\u{41F}\u{435}\u{440}\u{435}\u{433}\u{43E}\u{432}\u{43E}\u{440}\u{44B}",
+            "\u{645}\u{62D}\u{627}\u{62F}\u{62B}\u{627}\u{62A}",
+        ),
+        both("a\u{301}\u{301}\u{301}\u{301} \u{FFFD} \u{10FFFF}"),
+    ]
+}
+
+fn stays_sane(scorer: &mut dyn Scorer) {
+    let texts = awkward();
+    let verdicts = scorer.score(&texts).expect("scores");
+    assert_eq!(verdicts.len(), texts.len());
+    for (text, verdict) in texts.iter().zip(&verdicts) {
+        let g = verdict.grade;
+        let start: String = text.title.chars().take(20).collect();
+        assert!([g.negotiation, g.diplomacy, g.neither].iter().all(|p| (0.0..=1.0).contains(p)), "{start:?}: {g:?}");
+        assert!((g.negotiation + g.diplomacy + g.neither - 1.0).abs() < 1e-4, "{start:?}: {g:?}");
+        assert!(verdict.stage.confidence.is_finite() && verdict.reasons.is_empty());
+    }
+    assert_eq!(scorer.score(&[]).expect("no texts, no verdicts"), []);
+    assert_eq!(scorer.explain(&Text::default()).expect("explains"), []);
+}
+
+fn alone_as_in_a_batch(scorer: &mut dyn Scorer) {
+    let texts: Vec<Text> = samples().iter().map(data::Labelled::text).chain(awkward()).collect();
+    let together = scorer.score(&texts).expect("scores");
+    for (text, batched) in texts.iter().zip(&together) {
+        let alone = scorer.score(std::slice::from_ref(text)).expect("scores").remove(0);
+        assert!(
+            (alone.score() - batched.score()).abs() < 1e-4,
+            "{}: {} {}",
+            text.title,
+            alone.score(),
+            batched.score()
+        );
+        assert!((alone.stage.confidence - batched.stage.confidence).abs() < 1e-3);
+    }
+}
+
+fn complaint<T>(result: Result<T, ScoreError>) -> String {
+    result.err().expect("refused").to_string()
+}
+
+/// `package` with other weights and the hash that goes with them.
+fn with_weights(package: &Package, weights: Vec<u8>) -> Package {
+    let (old, new) = (blake3::hash(&package.weights).to_hex(), blake3::hash(&weights).to_hex());
+    Package {
+        name: "damaged".into(),
+        manifest: Cow::Owned(package.manifest.replace(old.as_str(), new.as_str())),
+        weights: Cow::Owned(weights),
+    }
+}
+
+/// Where the data of a safetensors file begins: after the header's length and the header.
+fn data_start(weights: &[u8]) -> usize {
+    let length: [u8; 8] = weights[..8].try_into().expect("a header");
+    8 + usize::try_from(u64::from_le_bytes(length)).expect("fits")
+}
+
+#[test]
+fn the_linear_model_ranks_the_samples() {
+    let report = eval::evaluate(&mut linear(), &samples()).expect("scores");
+    assert!(report.ap_negotiation > 0.85, "{report:?}");
+    assert!(report.ap_diplomacy > 0.9, "{report:?}");
+}
+
+#[test]
+fn the_linear_model_stays_sane() {
+    stays_sane(&mut linear());
+    alone_as_in_a_batch(&mut linear());
+}
+
+#[test]
+fn the_linear_model_says_why() {
+    let text = Text::new("Envoys hold ceasefire talks", "Weather was fine in the city that day.");
+    let reasons = linear().explain(&text).expect("explains");
+    assert!(!reasons.is_empty() && reasons.len() <= 3);
+    assert!(reasons.iter().all(|r| text.title.contains(&r.text) || text.summary.contains(&r.text)));
+    assert!(text.title.contains(&reasons[0].text), "{reasons:?}");
+}
+
+#[test]
+fn damaged_weights_are_refused_with_a_reason() {
+    let whole = Package::embedded_linear();
+    let load = |package: &Package| complaint(LinearScorer::load(package, &config()));
+
+    let truncated = whole.weights[..whole.weights.len() / 2].to_vec();
+    assert!(load(&with_weights(&whole, truncated)).contains("damaged"));
+    assert!(load(&with_weights(&whole, Vec::new())).contains("damaged"));
+    let other = Package { weights: Cow::Owned(vec![0; 100]), ..Package::embedded_linear() };
+    assert!(load(&other).contains("weights_blake3"), "the manifest's hash and the file's are both named");
+
+    let mut nan = whole.weights.to_vec();
+    let header = String::from_utf8_lossy(&nan[8..data_start(&nan)]).into_owned();
+    let header: serde_json::Value = serde_json::from_str(header.trim()).expect("JSON header");
+    let at = header["grade.scale"]["data_offsets"][0].as_u64().expect("offset") as usize + data_start(&nan);
+    nan[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(load(&with_weights(&whole, nan)).contains("not a number"));
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let config = ClassifyConfig { dir: "/nonexistent".into(), ..config() };
+    assert!(complaint(Package::linear(&config)).contains("/nonexistent/manifest.toml"));
+}
+
+#[cfg(feature = "bert")]
+mod bert {
+    use demarche::classify::bert::BertScorer;
+
+    use super::*;
+
+    fn bert() -> BertScorer {
+        BertScorer::load(&config()).expect("the base model is there: run `make setup`")
+    }
+
+    #[test]
+    fn the_transformer_ranks_the_samples() {
+        let report = eval::evaluate(&mut bert(), &samples()).expect("scores");
+        assert!(report.ap_negotiation > 0.85, "{report:?}");
+        assert!(report.ap_diplomacy > 0.9, "{report:?}");
+    }
+
+    #[test]
+    fn the_transformer_stays_sane() {
+        stays_sane(&mut bert());
+        alone_as_in_a_batch(&mut bert());
+    }
+
+    #[test]
+    fn a_missing_base_names_the_file_and_the_remedy() {
+        let config = ClassifyConfig { base: "/nonexistent".into(), ..config() };
+        let message = complaint(BertScorer::load(&config));
+        assert!(message.contains("/nonexistent/model.safetensors") && message.contains("make setup"), "{message}");
+    }
+
+    #[test]
+    fn another_base_is_refused_with_both_hashes() {
+        let package = Package::transformer(&config()).expect("built in");
+        let wrong = Package {
+            name: "wrong".into(),
+            manifest: Cow::Owned(package.manifest.replace("53aa51172d", "0000000000")),
+            weights: package.weights.clone(),
+        };
+        let message = complaint(BertScorer::from_package(&wrong, &config().base_dir(), &config()));
+        assert!(message.contains("53aa51172d") && message.contains("0000000000"), "{message}");
+    }
+
+    #[test]
+    fn damaged_tuned_weights_are_refused() {
+        let package = Package::transformer(&config()).expect("built in");
+        let load = |package: &Package| complaint(BertScorer::from_package(package, &config().base_dir(), &config()));
+        let cut = package.weights[..package.weights.len() - 10].to_vec();
+        assert!(load(&with_weights(&package, cut)).contains("damaged"));
+        let mut nan = package.weights.to_vec();
+        let end = nan.len();
+        nan[end - 2..].copy_from_slice(&[0xFF, 0x7F]);
+        assert!(load(&with_weights(&package, nan)).contains("not a number"));
+    }
+}

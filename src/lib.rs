@@ -3,3 +3,4 @@
 //! The modules stand in the order of the flow.
 
 pub mod item;
+pub mod parse;

@@ -1,0 +1,163 @@
+//! Links: made absolute for the reader, made canonical for identity. Pure.
+
+use url::Url;
+
+/// Longest address kept, in bytes. Browsers and servers stop at about 8,000; without a limit a hostile feed could store
+/// megabytes in one link.
+pub const MAX_LINK: usize = 8_192;
+
+/// Query parameters that tell the publisher where a reader came from and never which page is meant.
+const TRACKING: &[&str] = &[
+    "fbclid",
+    "gclid",
+    "gclsrc",
+    "dclid",
+    "gbraid",
+    "wbraid",
+    "msclkid",
+    "yclid",
+    "ysclid",
+    "twclid",
+    "ttclid",
+    "igshid",
+    "igsh",
+    "mc_cid",
+    "mc_eid",
+    "mkt_tok",
+    "_hsenc",
+    "_hsmi",
+    "vero_id",
+    "oly_anon_id",
+    "oly_enc_id",
+    "rb_clickid",
+    "s_cid",
+    "cmpid",
+    "ncid",
+    "ref_src",
+    "ref_url",
+    "soc_src",
+    "soc_trk",
+    "spm",
+    "wt_mc",
+    "at_medium",
+    "at_campaign",
+    "at_custom1",
+    "at_custom2",
+    "at_custom3",
+    "at_custom4",
+    "ns_mchannel",
+    "ns_source",
+    "ns_campaign",
+    "ns_linkname",
+    "traffic_source",
+    "guccounter",
+    "guce_referrer",
+    "guce_referrer_sig",
+    "smid",
+    "xtor",
+    "_ga",
+    "_gl",
+    "openlinkid",
+];
+
+/// Parameters that mark the AMP copy of a page.
+const AMP_PARAMETERS: &[&str] = &["amp", "outputtype", "output"];
+
+/// Canonical form of a link for identity: http/https, `www.`, tracking parameters, AMP and trailing-slash variants of a
+/// link are one. The result is a key to compare, not an address to fetch. What is no http(s) address comes back trimmed.
+pub fn canonical(link: &str) -> String {
+    let link = link.trim();
+    match Url::parse(link) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => key_of(&url),
+        _ => link.to_owned(),
+    }
+}
+
+fn key_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_end_matches('.');
+    let host = ["www.", "amp."].iter().fold(host, |host, label| without_label(host, label));
+    let port = url.port().filter(|port| ![80, 443].contains(port)).map(|port| format!(":{port}")).unwrap_or_default();
+    let query = kept_query(url);
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let fragment = url.fragment().filter(|part| part.starts_with('!') || part.starts_with('/'));
+    let fragment = fragment.map(|part| format!("#{part}")).unwrap_or_default();
+    format!("https://{host}{port}{}{query}{fragment}", path_of(url))
+}
+
+/// `www.example.org` without `www.`; a bare `www.org` keeps it.
+fn without_label<'a>(host: &'a str, label: &str) -> &'a str {
+    host.strip_prefix(label).filter(|rest| rest.contains('.')).unwrap_or(host)
+}
+
+/// The path without AMP marks and trailing slashes; the root is empty.
+fn path_of(url: &Url) -> &str {
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/amp").or_else(|| path.strip_suffix(".amp")).unwrap_or(path);
+    let path = path.strip_suffix(".amp.html").unwrap_or(path);
+    path.trim_end_matches('/')
+}
+
+/// The query without tracking parameters, in the order given (order can matter to a server).
+fn kept_query(url: &Url) -> String {
+    let parts = url.query().unwrap_or_default().split('&').filter(|part| !part.is_empty() && !is_tracking(part));
+    parts.collect::<Vec<_>>().join("&")
+}
+
+fn is_tracking(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let name = name.to_ascii_lowercase();
+    name.starts_with("utm_")
+        || name.starts_with("pk_")
+        || name.starts_with("mtm_")
+        || name.starts_with("hsa_")
+        || TRACKING.contains(&name.as_str())
+        || (AMP_PARAMETERS.contains(&name.as_str()) && matches!(value, "" | "1" | "amp" | "true"))
+}
+
+/// `link` as an absolute address: as given when it already is one, joined with the first base that works otherwise.
+/// `None` for what must never be followed (scripts, inline data) or is too long. A relative link without any base is
+/// given back as it stands, which happens only to documents read from disk.
+pub fn absolute<'a>(link: &str, bases: impl IntoIterator<Item = &'a Url>) -> Option<String> {
+    let link = tidy(link);
+    if link.is_empty() || link.len() > MAX_LINK {
+        return None;
+    }
+    match scheme_of(&link) {
+        Some("http" | "https") => Some(link),
+        Some("javascript" | "vbscript" | "data" | "file" | "blob" | "about") => None,
+        Some(_) => Some(link),
+        None => {
+            let joined = bases.into_iter().find_map(|base| base.join(&link).ok()).map(String::from);
+            joined.or(Some(link)).filter(|link| link.len() <= MAX_LINK)
+        }
+    }
+}
+
+/// Trims, drops line breaks inside (as browsers do) and repairs `http:/host` and `http:///host`.
+fn tidy(link: &str) -> String {
+    let link: String = link.trim().chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).collect();
+    for scheme in ["http:", "https:"] {
+        let Some(rest) = link.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme)) else { continue };
+        let host = link[rest.len()..].trim_start_matches('/');
+        return if host.is_empty() { String::new() } else { format!("{scheme}//{host}") };
+    }
+    link
+}
+
+/// The scheme in lower case where it is one of those that matter here, `other` for any other, `None` for a relative link.
+fn scheme_of(link: &str) -> Option<&'static str> {
+    let (scheme, rest) = link.split_once(':')?;
+    let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    if !valid || (scheme.contains('.') && rest.starts_with(|c: char| c.is_ascii_digit())) {
+        return None; // "example.org:8080/page" is a host and a port
+    }
+    const KNOWN: &[&str] = &["http", "https", "javascript", "vbscript", "data", "file", "blob", "about"];
+    Some(KNOWN.iter().find(|known| scheme.eq_ignore_ascii_case(known)).copied().unwrap_or("other"))
+}
+
+/// An absolute http(s) address.
+pub fn is_web(link: &str) -> bool {
+    matches!(scheme_of(link.trim()), Some("http" | "https")) && Url::parse(link.trim()).is_ok_and(|url| url.has_host())
+}

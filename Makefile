@@ -16,7 +16,7 @@ help: ## List the targets
 
 .PHONY: setup
 setup: ## Fetch libtorch and the base model, once, and tell cargo where they are
-	@command -v $(PYTHON) >/dev/null || { echo "set-up: python3 is not in PATH: install python 3.9 or later, with pip" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: $(PYTHON) is not in PATH: install python 3.9 or later, with pip" >&2; exit 1; }
 	@$(PYTHON) models/setup.py
 
 .PHONY: build

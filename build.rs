@@ -39,6 +39,8 @@ fn check_abi(libtorch: &Path) {
     let compiled_for = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
     if !asked_python && compiled_for != has {
         let dir = libtorch.display();
-        println!("cargo::error=libtorch in {dir} has the other C++ ABI: set LIBTORCH_CXX11_ABI={has}, or run `make setup` again");
+        println!(
+            "cargo::error=libtorch in {dir} has the other C++ ABI: set LIBTORCH_CXX11_ABI={has}, or run `make setup` again"
+        );
     }
 }

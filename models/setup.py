@@ -423,12 +423,12 @@ def show_progress(wheel: Wheel, pip: "subprocess.Popen[bytes]", growing: Path) -
     """Until pip ends: a line that rewrites itself on a terminal, one every ten seconds elsewhere."""
     terminal = sys.stdout.isatty()
     say(f"downloading {wheel} ({wheel.size / 1e6:.0f} MB)")
-    shown = time.monotonic()
+    shown, arrived = time.monotonic(), 0
     while pip.poll() is None:
         time.sleep(0.2)
         if terminal or time.monotonic() - shown >= 10:
             shown = time.monotonic()
-            arrived = min(bytes_in(growing), wheel.size)
+            arrived = max(arrived, min(bytes_in(growing), wheel.size))  # at the end pip moves the file away
             line = f"{wheel.name}: {arrived / 1e6:.0f} of {wheel.size / 1e6:.0f} MB, {100 * arrived // wheel.size} %"
             print(f"\r\033[K  {line}" if terminal else f"  {line}", end="" if terminal else "\n", flush=True)
     if terminal:

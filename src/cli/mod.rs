@@ -67,9 +67,9 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Train the classifier on labelled items.
-    // Train(crate::train::TrainArgs),
+    Train(crate::train::TrainArgs),
     /// Measure the classifier on labelled items.
-    // Eval(crate::eval::EvalArgs),
+    Eval(crate::eval::EvalArgs),
     /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
     Demo(demo::DemoArgs),
     /// Print shell completions.
@@ -94,8 +94,16 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Parse(args) => parse::run(args),
         Command::Feeds(command) => feeds::run(common, command),
         Command::Config(command) => config::run(common, command),
-        // Command::Train(args) => crate::train::run(args).map(|()| Exit::Ok),
-        // Command::Eval(args) => crate::eval::run(args).map(|()| Exit::Ok),
+        Command::Train(args) => {
+            let setup = setup::setup(common)?;
+            crate::train::run(&args, &setup.config().model)?;
+            Ok(Exit::Ok)
+        },
+        Command::Eval(args) => {
+            let setup = setup::setup(common)?;
+            crate::eval::run(&args, &setup.config().model, &mut std::io::stdout().lock())?;
+            Ok(Exit::Ok)
+        },
         Command::Demo(args) => demo::run(common, args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "demarche", &mut std::io::stdout());

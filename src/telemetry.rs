@@ -9,7 +9,9 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
-#[error("read log level `{level}`: {reason}; write error, warn, info, debug, trace or a filter such as \"info,demarche::fetch=debug\"")]
+#[error(
+    "read log level `{level}`: {reason}; write error, warn, info, debug, trace or a filter such as \"info,demarche::fetch=debug\""
+)]
 pub struct TelemetryError {
     level: String,
     reason: String,
@@ -29,9 +31,7 @@ pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
     // An error means that a subscriber is set already, which is what we want.
     let _ = match config.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => {
-            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().try_init()
-        }
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().try_init(),
     };
     Ok(())
 }

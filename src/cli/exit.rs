@@ -24,7 +24,15 @@ pub struct UsageError(pub String);
 
 impl Exit {
     /// The exit code of an error.
+    ///
+    /// A reader that has seen enough (`demarche … | head`) is no failure.
     pub fn of(error: &anyhow::Error) -> Self {
+        let pipe = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        };
+        if error.chain().any(pipe) {
+            return Self::Ok;
+        }
         let usage = error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<UsageError>().is_some();
         if usage { Self::Usage } else { Self::Failed }
     }

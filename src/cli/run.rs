@@ -47,11 +47,7 @@ pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
     let mut setup = setup(common)?;
     let totals = poll(&mut setup, &args)?;
     let file = setup.state.join(&setup.config().output.file);
-    if args.json {
-        println!("{}", serde_json::to_string(&totals)?);
-    } else {
-        eprintln!("{}", summary::lines(&totals, "feeds", &file.display().to_string()));
-    }
+    summary::show(&totals, args.json, "feeds", &file)?;
     Ok(if args.once { summary::exit(&totals) } else { Exit::Ok })
 }
 

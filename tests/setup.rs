@@ -272,6 +272,7 @@ fn own_pytorch_is_kept() {
 fn own_libtorch_that_cannot_serve() {
     let machine = Machine::new();
     fails(machine.shipped().env("LIBTORCH", "/nonexistent"), &["no libtorch in /nonexistent/lib", "unset it"]);
+    fails(machine.shipped().env("LIBTORCH", "own"), &["LIBTORCH is own", "absolute"]);
     fails(machine.shipped().env("LIBTORCH_USE_PYTORCH", "1"), &["cannot import torch", "unset it"]);
     machine.write("own/lib/libtorch_cpu.so", "");
     machine.write("own/build-version", "2.1.0\n");

@@ -3,5 +3,8 @@ use serde::Deserialize;
 /// x
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ScheduleConfig { /// x
- #[serde(with = "humantime_serde")] pub floor: std::time::Duration }
+pub struct ScheduleConfig {
+    /// x
+    #[serde(with = "humantime_serde")]
+    pub floor: std::time::Duration,
+}

@@ -4,9 +4,12 @@ SHELL := /bin/sh
 CARGO ?= cargo
 PYTHON ?= python3
 PREFIX ?= /usr/local
+TO = $(DESTDIR)$(PREFIX)
 
-# Where models/setup.py keeps what it fetches.
+# Where models/setup.py keeps what it fetches, and where the last build found libtorch: `sudo make install` has another HOME.
 CACHE_DIR = $(or $(DEMARCHE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/demarche)
+LIBTORCH_DIR = $(shell sed -n 's/^LIBTORCH = "\(.*\)"$$/\1/p' .cargo/config.toml)
+MODEL_DIR = $(or $(DEMARCHE_MODEL__BASE),$(wildcard $(dir $(LIBTORCH_DIR))all-MiniLM-L6-v2),$(CACHE_DIR)/all-MiniLM-L6-v2)
 
 .DEFAULT_GOAL := help
 
@@ -57,16 +60,19 @@ doc: setup ## Build the documentation into target/doc
 	$(CARGO) doc --no-deps
 
 .PHONY: install
-install: build ## Install into PREFIX (default /usr/local); DESTDIR is honoured
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/demarche
-	install -m 755 target/release/demarche $(DESTDIR)$(PREFIX)/bin/demarche
-	if [ -n "$$LIBTORCH$$LIBTORCH_USE_PYTORCH" ]; then echo "your own libtorch stays where it is"; \
-	else cp -P "$(CACHE_DIR)"/libtorch-2.4.1/lib/*.so* $(DESTDIR)$(PREFIX)/lib/demarche/; fi
+install: ## Install what `make build` built into PREFIX (default /usr/local); DESTDIR is honoured
+	@test -x target/release/demarche || { echo "install: nothing is built: run make build" >&2; exit 1; }
+	install -d $(TO)/bin $(TO)/lib/demarche $(TO)/lib/systemd/system $(TO)/share/demarche/all-MiniLM-L6-v2
+	install -m 755 target/release/demarche $(TO)/bin/
+	install -m 644 "$(MODEL_DIR)"/*.* $(TO)/share/demarche/all-MiniLM-L6-v2/
+	sed 's|/usr/local|$(PREFIX)|g' config/systemd/demarche.service > $(TO)/lib/systemd/system/demarche.service
+	if [ -f "$(LIBTORCH_DIR)/.complete" ]; then cp -P "$(LIBTORCH_DIR)"/lib/*.so* $(TO)/lib/demarche/; \
+	else echo "libtorch is your own: it stays where it is"; fi
 
 .PHONY: uninstall
 uninstall: ## Remove what `make install` put into PREFIX
-	rm -f $(DESTDIR)$(PREFIX)/bin/demarche
-	rm -rf $(DESTDIR)$(PREFIX)/lib/demarche
+	rm -f $(TO)/bin/demarche $(TO)/lib/systemd/system/demarche.service
+	rm -rf $(TO)/lib/demarche $(TO)/share/demarche
 
 .PHONY: clean
 clean: ## Remove what was built here (the cache stays)

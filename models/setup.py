@@ -209,6 +209,8 @@ def own_libtorch() -> "Optional[dict[str, str]]":
     if "LIBTORCH_USE_PYTORCH" in env:
         version = pytorch_version()
     elif "LIBTORCH" in env:
+        if not os.path.isabs(env["LIBTORCH"]):
+            raise Failed(f"LIBTORCH is {env['LIBTORCH']}: give the absolute path, cargo compiles in other directories")
         root = Path(env.get("LIBTORCH_LIB") or env["LIBTORCH"])
         if not any((root / "lib" / name).exists() for name in ("libtorch_cpu.so", "libtorch_cpu.dylib", "libtorch.a")):
             raise Failed(f"LIBTORCH is set, but there is no libtorch in {root}/lib: correct it, or unset it to have one fetched")

@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn one_article_in_two_feeds_is_known() {
         let a = one(entry(Some("w-1"), Some("https://news.example/a?utm_source=rss"), "Talks open"), FEED);
-        let b = one(entry(Some("e-9"), Some("http://www.news.example/a/"), "Talks  Open"), "https://news.example/eu.xml");
+        let b =
+            one(entry(Some("e-9"), Some("http://www.news.example/a/"), "Talks  Open"), "https://news.example/eu.xml");
         assert!(known(&a, &b));
     }
 

@@ -84,18 +84,24 @@ pub struct Document {
     pub hints: PollHints,
     /// Entries in document order.
     pub entries: Vec<Entry>,
+    /// Entries beyond the most that are kept of one document.
+    pub dropped: usize,
 }
 
 /// Family of a feed document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Format {
+    /// RSS 0.91 to 0.94 and 2.0.
     #[default]
     Rss2,
+    /// RSS 0.90, 1.0 and 1.1: RDF.
     Rss1,
+    /// Atom 0.3 and 1.0.
     Atom,
+    /// JSON Feed 1.0 and 1.1.
     Json,
+    /// Microsoft's Channel Definition Format.
     Cdf,
 }
 

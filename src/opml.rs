@@ -43,10 +43,9 @@ pub fn read(text: &str) -> Result<Listing, OpmlError> {
     let mut folders: Vec<Option<String>> = Vec::new();
     let mut outlines = 0;
     loop {
-        let event = reader.read_event().map_err(|error| OpmlError::Xml {
-            message: error.to_string(),
-            position: reader.error_position(),
-        })?;
+        let event = reader
+            .read_event()
+            .map_err(|error| OpmlError::Xml { message: error.to_string(), position: reader.error_position() })?;
         match event {
             Event::Start(start) if is_outline(&start) => {
                 outlines += 1;
@@ -78,7 +77,9 @@ impl Listing {
                 let mut tags: Vec<String> = folders.iter().flatten().cloned().collect();
                 tags.extend(attribute(start, "category").into_iter().flat_map(|list| categories(&list)));
                 tags.dedup();
-                self.feeds.push(FeedSpec { url: parsed.into(), title: name, tags, floor_s: None });
+                // A list that has no title for a feed repeats its address.
+                let title = name.filter(|name| *name != url);
+                self.feeds.push(FeedSpec { url: parsed.into(), title, tags, floor_s: None });
             }
             _ => self.skipped.push(format!("{}: `{url}` is not an http(s) address", name.unwrap_or_default())),
         }
@@ -149,7 +150,8 @@ mod tests {
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             floor_s: None,
         };
-        let feeds = [spec("https://a.example/?a=1&b=2", &["x", "y"]), spec("https://b.example/", &[])];
+        let mut feeds = [spec("https://a.example/?a=1&b=2", &["x", "y"]), spec("https://b.example/", &[])];
+        feeds[1].title = None;
         assert_eq!(read(&write(&feeds)).unwrap().feeds, feeds);
     }
 

@@ -76,11 +76,14 @@ async fn rule_3_nothing_is_invented_where_the_server_gave_nothing() {
 #[tokio::test]
 async fn rule_5_and_7_a_200_replaces_the_validators_even_by_none() {
     let origin = Origin::start();
-    origin.script("/f", [
-        Response::feed(FEED).header("etag", "\"1\"").header("last-modified", "then"),
-        Response::feed(FEED).header("etag", "\"2\""),
-        Response::feed(FEED),
-    ]);
+    origin.script(
+        "/f",
+        [
+            Response::feed(FEED).header("etag", "\"1\"").header("last-modified", "then"),
+            Response::feed(FEED).header("etag", "\"2\""),
+            Response::feed(FEED),
+        ],
+    );
     let url = origin.url("/f");
     let one = first(&url).await.unwrap();
     let two = fetch(&url, &one.validators).await.unwrap();

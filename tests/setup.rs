@@ -4,6 +4,7 @@
 //! Wheels of a few bytes take the place of the pinned ones (see `setup/small_wheels.py`); pip is the real one.
 
 #![cfg(target_os = "linux")] // the only system that set-up fetches libtorch for
+#![expect(clippy::unwrap_used, reason = "clippy.toml excuses the tests, not the functions that they share")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -272,6 +273,7 @@ fn own_pytorch_is_kept() {
 fn own_libtorch_that_cannot_serve() {
     let machine = Machine::new();
     fails(machine.shipped().env("LIBTORCH", "/nonexistent"), &["no libtorch in /nonexistent/lib", "unset it"]);
+    fails(machine.shipped().env("LIBTORCH", "own"), &["LIBTORCH is own", "absolute"]);
     fails(machine.shipped().env("LIBTORCH_USE_PYTORCH", "1"), &["cannot import torch", "unset it"]);
     machine.write("own/lib/libtorch_cpu.so", "");
     machine.write("own/build-version", "2.1.0\n");
@@ -406,4 +408,11 @@ fn machine_without_a_wheel() {
     );
     let musl = "setup.platform.libc_ver = lambda: ('', '')";
     fails(&mut machine.small(&[musl]), &["glibc", "LIBTORCH"]);
+}
+
+#[test]
+fn built_program_finds_libtorch_by_itself() {
+    // env_clear: cargo gives its tests a library path that a user's shell does not have
+    let said = succeeds(Command::new(env!("CARGO_BIN_EXE_demarche")).env_clear().arg("--version"));
+    assert!(said.starts_with("demarche "), "{said}");
 }

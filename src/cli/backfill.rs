@@ -37,10 +37,6 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
         Ok(feed_documents(flow, |documents| read_files(files, store, tally, documents, stop_reading).boxed(), stop))
     }))?;
     let file = setup.state.join(&setup.config().output.file);
-    if args.json {
-        println!("{}", serde_json::to_string(&totals)?);
-    } else {
-        eprintln!("{}", summary::lines(&totals, "files", &file.display().to_string()));
-    }
+    summary::show(&totals, args.json, "files", &file)?;
     Ok(summary::exit(&totals))
 }

@@ -1,10 +1,12 @@
 //! `demarche config`: the built-in file, and a check that reports every problem at once.
 
+use std::io::Write;
+
 use clap::Subcommand;
 
-use super::setup::configured_feeds;
+use super::setup::{checked, configured_feeds};
 use super::{Common, Exit};
-use crate::config::{DEFAULTS, load};
+use crate::config::DEFAULTS;
 
 /// Subcommands of `config`.
 #[derive(Debug, Subcommand)]
@@ -21,12 +23,12 @@ pub enum ConfigCommand {
 
 pub(super) fn run(common: &Common, command: ConfigCommand) -> anyhow::Result<Exit> {
     match command {
-        ConfigCommand::Show => print!("{DEFAULTS}"),
+        ConfigCommand::Show => write!(std::io::stdout(), "{DEFAULTS}")?,
         ConfigCommand::Check => {
-            let loaded = load(common.config.as_deref(), std::env::vars())?;
+            let loaded = checked(common.config.as_deref())?;
             let feeds = configured_feeds(&loaded)?;
             let name = common.config.as_deref().map_or("built-in defaults".into(), |path| path.display().to_string());
-            println!("{name}: good, {} feeds", feeds.len());
+            writeln!(std::io::stdout(), "{name}: good, {} feeds", feeds.len())?;
         }
     }
     Ok(Exit::Ok)

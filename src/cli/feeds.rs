@@ -124,7 +124,9 @@ fn remove(setup: &Setup, urls: &[String]) -> anyhow::Result<Exit> {
     let mut store = Store::open(&setup.state)?;
     for url in urls {
         if !store.remove_feed(&address(url)?)? {
-            return Err(UsageError(format!("remove {}: no such feed; see `demarche feeds list`", public_url(url))).into());
+            return Err(
+                UsageError(format!("remove {}: no such feed; see `demarche feeds list`", public_url(url))).into()
+            );
         }
     }
     say(&format!("{} removed", urls.len()))
@@ -145,7 +147,8 @@ fn list(setup: &Setup, all: bool, json: bool) -> anyhow::Result<Exit> {
 }
 
 fn row(feed: &FeedRow) -> [String; 6] {
-    let time = |time: Option<chrono::DateTime<Utc>>| time.map_or("-".into(), |t| t.format("%Y-%m-%d %H:%M").to_string());
+    let time =
+        |time: Option<chrono::DateTime<Utc>>| time.map_or("-".into(), |t| t.format("%Y-%m-%d %H:%M").to_string());
     let state = match (&feed.error_class, feed.active, feed.last_poll) {
         (_, false, _) => "off".into(),
         (Some(class), ..) => format!("{class} ×{}", feed.errors_in_row),

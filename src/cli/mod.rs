@@ -4,9 +4,9 @@ mod backfill;
 mod check;
 mod config;
 mod demo;
-mod exit;
-mod flow;
+pub mod exit;
 mod feeds;
+mod flow;
 mod parse;
 mod progress;
 mod run;
@@ -98,12 +98,12 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             let setup = setup::setup(common)?;
             crate::train::run(&args, &setup.config().model)?;
             Ok(Exit::Ok)
-        },
+        }
         Command::Eval(args) => {
             let setup = setup::setup(common)?;
             crate::eval::run(&args, &setup.config().model, &mut std::io::stdout().lock())?;
             Ok(Exit::Ok)
-        },
+        }
         Command::Demo(args) => demo::run(common, args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "demarche", &mut std::io::stdout());

@@ -17,7 +17,9 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Arguments of `parse`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  demarche parse feed.xml\n  find feeds -name '*.xml' | demarche parse --json --files-from -")]
+#[command(
+    after_help = "Examples:\n  demarche parse feed.xml\n  find feeds -name '*.xml' | demarche parse --json --files-from -"
+)]
 pub struct ParseArgs {
     /// Feed documents; `-` is standard input.
     #[arg(value_name = "FILE", required_unless_present = "files_from")]
@@ -81,7 +83,10 @@ fn names(list: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Strin
             Box::new(std::io::BufReader::new(file))
         }
     };
-    Ok(reader.lines().map(|line| line.context("read the list of files")).filter(|line| !matches!(line, Ok(l) if l.is_empty())))
+    Ok(reader
+        .lines()
+        .map(|line| line.context("read the list of files"))
+        .filter(|line| !matches!(line, Ok(l) if l.is_empty())))
 }
 
 fn read(file: &str) -> Result<Vec<u8>, String> {

@@ -1,6 +1,6 @@
 //! `demarche score`: a text, its grades, its stage, its reasons.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -48,7 +48,7 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
     block_on(async {
         let scorer = Worker::from_config(&setup.config().model).await?;
         if !args.json {
-            header();
+            writeln!(std::io::stdout(), "score  alert  stage     text")?;
         }
         // Chunks keep memory flat when a file is long.
         for chunk in lines.chunks(crate::pipeline::capacity::JUDGE_BATCH) {
@@ -69,12 +69,14 @@ fn lines(args: &ScoreArgs) -> anyhow::Result<Vec<String>> {
     }
     let reader: Box<dyn BufRead> = match args.file.as_deref() {
         Some(path) if path.as_os_str() != "-" => {
-            let file = std::fs::File::open(path)
-                .map_err(|error| UsageError(format!("read {}: {error}", path.display())))?;
+            let file =
+                std::fs::File::open(path).map_err(|error| UsageError(format!("read {}: {error}", path.display())))?;
             Box::new(std::io::BufReader::new(file))
         }
         _ if args.file.is_none() && std::io::stdin().is_terminal() => {
-            return Err(UsageError("find a text: give one as an argument, with --file, or on standard input".into()).into());
+            return Err(
+                UsageError("find a text: give one as an argument, with --file, or on standard input".into()).into()
+            );
         }
         _ => Box::new(std::io::stdin().lock()),
     };
@@ -88,11 +90,8 @@ fn text(line: &str) -> Text {
     Text::new(title, summary)
 }
 
-fn header() {
-    println!("score  alert  stage     text");
-}
-
 fn print(line: &str, verdict: &Verdict, scorer: &Worker, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     let model = scorer.model();
     let alert = verdict.score() >= model.threshold;
     if json {
@@ -106,14 +105,14 @@ fn print(line: &str, verdict: &Verdict, scorer: &Worker, json: bool) -> anyhow::
             model: &model.id,
             threshold: model.threshold,
         };
-        println!("{}", serde_json::to_string(&scored)?);
-        return Ok(());
+        return Ok(writeln!(out, "{}", serde_json::to_string(&scored)?)?);
     }
     let stage = table::word(&verdict.stage.label);
-    println!("{:>5.3}  {:<5}  {stage:<8}  {}", verdict.score(), if alert { "yes" } else { "" }, line.replace('\t', " · "));
+    let mark = if alert { "yes" } else { "" };
+    writeln!(out, "{:>5.3}  {mark:<5}  {stage:<8}  {}", verdict.score(), line.replace('\t', " · "))?;
     if alert {
         for reason in &verdict.reasons {
-            println!("{:24}{:+.2}  {}", "", reason.weight, reason.text);
+            writeln!(out, "{:24}{:+.2}  {}", "", reason.weight, reason.text)?;
         }
     }
     Ok(())

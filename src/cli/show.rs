@@ -44,7 +44,13 @@ fn print(alert: &Value, out: &mut impl Write) -> io::Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|reason| format!("“{}” {:+.2}", reason["text"].as_str().unwrap_or_default(), reason["weight"].as_f64().unwrap_or(0.0)))
+        .map(|reason| {
+            format!(
+                "“{}” {:+.2}",
+                reason["text"].as_str().unwrap_or_default(),
+                reason["weight"].as_f64().unwrap_or(0.0)
+            )
+        })
         .collect();
     if !reasons.is_empty() {
         writeln!(out, "      why: {}", reasons.join(", "))?;

@@ -1,24 +1,44 @@
 //! The closing lines of a run.
 
-use crate::pipeline::Totals;
+use std::io::Write;
+use std::path::Path;
 
 use super::Exit;
+use crate::pipeline::Totals;
 
 /// The totals in words; `source` is what was read ("feeds", "files").
-pub(super) fn lines(totals: &Totals, source: &str, file: &str) -> String {
+pub(super) fn lines(totals: &Totals, source: &str, file: &Path) -> String {
     let t = totals;
     let mut text = format!(
         "{source:<8} {} read, {} unchanged, {} failed\n\
          items    {} in them: {} new, {} duplicates, {} revised, {} without text\n\
          judged   {} alerts, {} not relevant",
-        t.documents, t.not_modified, t.failed, t.items, t.new, t.duplicate, t.revised, t.rejected, t.alert, t.irrelevant,
+        t.documents,
+        t.not_modified,
+        t.failed,
+        t.items,
+        t.new,
+        t.duplicate,
+        t.revised,
+        t.rejected,
+        t.alert,
+        t.irrelevant,
     );
     for (count, what) in [(t.unscorable, "that the model could not judge"), (t.waiting(), "left for the next run")] {
         if count > 0 {
             text += &format!(", {count} {what}");
         }
     }
-    text + &format!("\nalerts   {} written to {file}", t.delivered)
+    text + &format!("\nalerts   {} written to {}", t.delivered, file.display())
+}
+
+/// Shows the totals: as JSON on standard output for programs, else in words on standard error, out of the way of alerts
+/// on standard output.
+pub(super) fn show(totals: &Totals, json: bool, source: &str, file: &Path) -> anyhow::Result<()> {
+    if json {
+        return Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(totals)?)?);
+    }
+    Ok(writeln!(std::io::stderr(), "{}", lines(totals, source, file))?)
 }
 
 /// All well, partly, or nothing at all.

@@ -20,6 +20,11 @@ fn line(cells: &[String], widths: &[usize]) -> String {
     padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
+/// A unit enum's name as it is written in JSON.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,9 +33,4 @@ mod tests {
     fn columns_line_up_and_lines_end_clean() {
         assert_eq!(line(&["a".into(), "b".into()], &[3, 5]), "a    b");
     }
-}
-
-/// A unit enum's name as it is written in JSON.
-pub(super) fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

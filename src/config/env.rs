@@ -63,7 +63,10 @@ fn slip(name: &str, rest: &str, defaults: &Table) -> Option<Problem> {
         table.as_table()?.contains_key(key).then_some((section, key))
     })?;
     let right = format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase());
-    Some(Problem { place: name.to_owned(), message: format!("write it `{right}`, with two underscores after the section") })
+    Some(Problem {
+        place: name.to_owned(),
+        message: format!("write it `{right}`, with two underscores after the section"),
+    })
 }
 
 /// The text as the key's kind of value: strings stay strings, everything else is read as TOML.
@@ -81,7 +84,8 @@ mod tests {
     use super::*;
 
     fn read(name: &str, text: &str) -> (Vec<Override>, Vec<Problem>) {
-        let defaults = toml::from_str("[fetch]\ntimeout = \"30s\"\nmax_redirects = 5\n[log]\nlevel = \"info\"").unwrap();
+        let defaults =
+            toml::from_str("[fetch]\ntimeout = \"30s\"\nmax_redirects = 5\n[log]\nlevel = \"info\"").unwrap();
         overrides([(name.to_owned(), text.to_owned())], &defaults)
     }
 

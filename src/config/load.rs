@@ -57,10 +57,7 @@ impl Loaded {
 ///
 /// # Errors
 /// [`ConfigError::Unreadable`] for the file, [`ConfigError::Wrong`] with every problem found.
-pub fn load(
-    file: Option<&Path>,
-    vars: impl IntoIterator<Item = (String, String)>,
-) -> Result<Loaded, ConfigError> {
+pub fn load(file: Option<&Path>, vars: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let text = file.map(read).transpose()?.unwrap_or_default();
     let name = file.map(|path| path.display().to_string()).unwrap_or_default();
     let config = merge(&name, &text, vars).map_err(ConfigError::Wrong)?;
@@ -71,11 +68,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
-fn merge(
-    name: &str,
-    text: &str,
-    vars: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, Vec<Problem>> {
+fn merge(name: &str, text: &str, vars: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Problem>> {
     let defaults: Table = toml::from_str(DEFAULTS).map_err(|error| vec![problem_of("config/demarche.toml", &error)])?;
     let mut merge = Merge { name, text, defaults: &defaults, merged: defaults.clone(), problems: Vec::new() };
     match DeTable::parse(text) {
@@ -232,9 +225,16 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_with_its_line() {
-        let found = problems("[log]\nlevle = \"debug\"\n\n[model]\nqueue = true\nalert_on = \"war\"\n[[feed]]\nurll = \"x\"\n");
+        let found =
+            problems("[log]\nlevle = \"debug\"\n\n[model]\nqueue = true\nalert_on = \"war\"\n[[feed]]\nurll = \"x\"\n");
         assert_eq!(found.len(), 4, "{found:#?}");
-        assert_eq!(found.iter().filter(|p| p.starts_with("my.toml:2: unknown key `log.levle`; did you mean `log.level`?")).count(), 1);
+        assert_eq!(
+            found
+                .iter()
+                .filter(|p| p.starts_with("my.toml:2: unknown key `log.levle`; did you mean `log.level`?"))
+                .count(),
+            1
+        );
         assert!(found.iter().any(|p| p.starts_with("my.toml:5: `model.queue`")), "{found:#?}");
         assert!(found.iter().any(|p| p.starts_with("my.toml:6: `model.alert_on`")), "{found:#?}");
         assert!(found.iter().any(|p| p.contains("did you mean `feed.url`?")), "{found:#?}");

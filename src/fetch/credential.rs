@@ -83,7 +83,10 @@ mod tests {
         Credential::parse("desk", "me:s3cret:x\n").unwrap().add_to(&mut headers);
         assert_eq!(headers[AUTHORIZATION], "Basic bWU6czNjcmV0Ong=");
         Credential::parse("desk", "Authorization: Bearer abc\nX-Key: k").unwrap().add_to(&mut headers);
-        assert_eq!((&headers[AUTHORIZATION], &headers["x-key"]), (&HeaderValue::from_static("Bearer abc"), &HeaderValue::from_static("k")));
+        assert_eq!(
+            (&headers[AUTHORIZATION], &headers["x-key"]),
+            (&HeaderValue::from_static("Bearer abc"), &HeaderValue::from_static("k"))
+        );
     }
 
     #[test]

@@ -179,11 +179,38 @@ mod tests {
     #[test]
     fn rule_51_special_addresses_are_not_public() {
         for text in [
-            "127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "169.254.169.254", "100.64.0.1", "100.127.255.255", "224.0.0.1", "239.1.1.1", "255.255.255.255",
-            "192.0.2.1", "198.51.100.1", "203.0.113.1", "198.18.0.1", "::", "::1", "::ffff:8.8.8.8",
-            "::ffff:127.0.0.1", "::127.0.0.1", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1",
-            "2002:7f00:1::", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "100::1", "fec0::1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.127.255.255",
+            "224.0.0.1",
+            "239.1.1.1",
+            "255.255.255.255",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "198.18.0.1",
+            "::",
+            "::1",
+            "::ffff:8.8.8.8",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "100::1",
+            "fec0::1",
         ] {
             assert!(!is_public(ip(text)), "{text}");
         }
@@ -196,8 +223,15 @@ mod tests {
     fn rule_51_literal_addresses_in_every_spelling_are_checked() {
         let guard = Guard::default();
         for url in [
-            "http://127.0.0.1/", "http://127.1/", "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/",
-            "http://127.0.0.1./", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/",
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "http://127.0.0.1./",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
             "http://169.254.169.254/latest/meta-data/",
         ] {
             assert!(matches!(guard.check(&Url::parse(url).unwrap()), Err(FetchError::Blocked { .. })), "{url}");
@@ -216,7 +250,9 @@ mod tests {
     fn rule_51_the_allow_list_opens_hosts_addresses_and_networks() {
         let guard = Guard::new(["10.1.0.0/16", "::1", "Intranet.Example"]).unwrap();
         assert!(guard.admits("a.example", ip("10.1.2.3")) && guard.admits("a.example", ip("::1")));
-        assert!(guard.admits("intranet.example", ip("192.168.0.1")) && guard.admits("intranet.example.", ip("10.2.0.1")));
+        assert!(
+            guard.admits("intranet.example", ip("192.168.0.1")) && guard.admits("intranet.example.", ip("10.2.0.1"))
+        );
         assert!(!guard.admits("a.example", ip("10.2.0.1")) && !guard.admits("x.intranet.example", ip("10.2.0.1")));
         assert!(Guard::new(["10.0.0.0/99"]).is_err() && Guard::new(["a b"]).is_err());
     }

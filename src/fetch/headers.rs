@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
+use reqwest::header::{
+    AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER,
+};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -102,7 +104,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     fn now() -> DateTime<Utc> {
@@ -147,7 +152,8 @@ mod tests {
     #[test]
     fn rule_2_and_3_validators_are_kept_as_they_are() {
         let url = Url::parse("https://news.example/a").unwrap();
-        let read = Validators::read(&headers(&[("etag", "W/\"x y\""), ("last-modified", "yesterday, around noon")]), &url);
+        let read =
+            Validators::read(&headers(&[("etag", "W/\"x y\""), ("last-modified", "yesterday, around noon")]), &url);
         assert_eq!(read.etag.as_deref(), Some("W/\"x y\""));
         assert_eq!(read.last_modified.as_deref(), Some("yesterday, around noon"));
     }

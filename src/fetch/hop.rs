@@ -13,7 +13,8 @@ use super::{Credential, FetchError, Request, host};
 pub(super) fn headers(request: &Request<'_>, hop: &Url) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if is_conditional(request, hop) {
-        let validators = [(IF_NONE_MATCH, &request.validators.etag), (IF_MODIFIED_SINCE, &request.validators.last_modified)];
+        let validators =
+            [(IF_NONE_MATCH, &request.validators.etag), (IF_MODIFIED_SINCE, &request.validators.last_modified)];
         for (name, value) in validators {
             if let Some(value) = value.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
                 headers.insert(name, value);

@@ -140,7 +140,8 @@ impl Fetcher {
     ) -> Result<Answer, FetchError> {
         let url = trail.here();
         let answer = answer(&response, trail, now);
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let content_type =
+            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = self.body(response, url).await?;
         Ok(Answer { outcome: Outcome::Fresh { body, content_type }, ..answer })
     }

@@ -112,8 +112,8 @@ impl Judge {
         verdict.reasons = self.scorer.explain(text(&pending)).await?;
         let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
         let alert = Alert::new(&pending, &verdict, held_to, Utc::now());
-        let line = serde_json::to_string(&alert)
-            .map_err(|source| crate::store::StoreError::Row { what: "alert", source })?;
+        let line =
+            serde_json::to_string(&alert).map_err(|source| crate::store::StoreError::Row { what: "alert", source })?;
         tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score, "alert");
         Ok(Judged { row: pending.row, score: Some(score), alert: Some((alert.id().to_owned(), line)) })
     }

@@ -164,7 +164,8 @@ fn downstream(
         finished,
     };
     stages.spawn("commit", commit.run(documents));
-    let judge = judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
+    let judge =
+        judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
     stages.spawn("deliver", deliver::Deliver { persist, sink, tally }.run(deliver_woken));
 }

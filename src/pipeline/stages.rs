@@ -9,9 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::PipelineError;
 
+/// A stage's name and how it ended.
+type Ended = (&'static str, Result<(), PipelineError>);
+
 /// The stages of a run. Cancelling the token stops intake; the other stages end as their inputs close.
 pub struct Stages {
-    tasks: JoinSet<(&'static str, Result<(), PipelineError>)>,
+    tasks: JoinSet<Ended>,
     names: Vec<(Id, &'static str)>,
     running: BTreeSet<&'static str>,
     stop: CancellationToken,
@@ -61,10 +64,7 @@ impl Stages {
         }
     }
 
-    fn ended(
-        &mut self,
-        ended: Result<(Id, (&'static str, Result<(), PipelineError>)), tokio::task::JoinError>,
-    ) -> Result<(), PipelineError> {
+    fn ended(&mut self, ended: Result<(Id, Ended), tokio::task::JoinError>) -> Result<(), PipelineError> {
         let (stage, result) = match ended {
             Ok((_, (stage, result))) => (stage, result),
             Err(error) => {

@@ -188,8 +188,7 @@ impl Store {
     /// When the database refuses.
     pub fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let sql = "SELECT min(next_poll) FROM feed WHERE watched";
-        let next: Option<i64> =
-            self.connection.query_row(sql, [], |row| row.get(0)).during("read the schedule")?;
+        let next: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).during("read the schedule")?;
         Ok(next.and_then(DateTime::from_timestamp_millis))
     }
 

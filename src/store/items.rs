@@ -297,8 +297,7 @@ enum Revision {
 /// A known item with another headline: the new text is kept, and judged unless the item has raised its alert.
 fn revise(connection: &Connection, candidate: &Candidate, row: i64) -> Result<Revision, StoreError> {
     let what = "store a revised item";
-    let mut statement =
-        connection.prepare_cached("SELECT content, outcome FROM item WHERE id = ?1").during(what)?;
+    let mut statement = connection.prepare_cached("SELECT content, outcome FROM item WHERE id = ?1").during(what)?;
     let known: Option<([u8; 16], Option<String>)> =
         statement.query_row([row], |row| Ok((row.get(0)?, row.get(1)?))).optional().during(what)?;
     let Some((_, outcome)) = known.filter(|(content, _)| *content != candidate.headline.0) else {
@@ -307,7 +306,8 @@ fn revise(connection: &Connection, candidate: &Candidate, row: i64) -> Result<Re
     let entry =
         serde_json::to_string(&candidate.item.entry).map_err(|source| StoreError::Row { what: "entry", source })?;
     let reopened = outcome.as_deref() != Some("alert");
-    let sql = "UPDATE item SET content = ?2, entry = ?3, outcome = CASE WHEN ?4 THEN NULL ELSE outcome END WHERE id = ?1";
+    let sql =
+        "UPDATE item SET content = ?2, entry = ?3, outcome = CASE WHEN ?4 THEN NULL ELSE outcome END WHERE id = ?1";
     connection.execute(sql, params![row, candidate.headline.0, entry, reopened]).during(what)?;
     Ok(if reopened && outcome.is_some() { Revision::Reopened } else { Revision::Recorded })
 }
@@ -346,9 +346,9 @@ fn update_health(connection: &Connection, poll: &Poll, health: &Health) -> rusql
     ])?;
     match &health.moved_to {
         // Another feed may already have that address; then this one keeps its own and goes on being redirected.
-        Some(url) => connection
-            .execute("UPDATE OR IGNORE feed SET url = ?2 WHERE id = ?1", params![poll.feed, url])
-            .map(drop),
+        Some(url) => {
+            connection.execute("UPDATE OR IGNORE feed SET url = ?2 WHERE id = ?1", params![poll.feed, url]).map(drop)
+        }
         None => Ok(()),
     }
 }

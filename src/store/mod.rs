@@ -84,10 +84,8 @@ impl Store {
 
     fn migrate(&mut self) -> Result<(), StoreError> {
         let what = "bring the state database up to date";
-        let transaction = self
-            .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .during(what)?;
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).during(what)?;
         let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).during(what)?;
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path: self.path.clone(), found, known: MIGRATIONS.len() });

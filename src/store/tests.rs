@@ -45,8 +45,7 @@ impl Fixture {
     fn poll(&mut self, entries: Vec<Entry>) -> PollCounts {
         let known = self.policy();
         let sorted = dedup::sort(entries, FEED, known, now());
-        let intake =
-            Intake { candidates: sorted.candidates, rejected: sorted.rejected.len(), policy: sorted.policy };
+        let intake = Intake { candidates: sorted.candidates, rejected: sorted.rejected.len(), policy: sorted.policy };
         let poll = Poll { feed: self.feed, at: now(), origin: Origin::Live, health: None, own_title: None, intake };
         self.store.commit_polls(&[poll]).unwrap()[0]
     }
@@ -73,7 +72,8 @@ impl Fixture {
 #[test]
 fn an_item_is_new_once() {
     let mut fixture = Fixture::new();
-    let entries = || vec![entry("1", "https://news.example/1", "Talks open"), entry("2", "https://news.example/2", "Rain")];
+    let entries =
+        || vec![entry("1", "https://news.example/1", "Talks open"), entry("2", "https://news.example/2", "Rain")];
     assert_eq!(fixture.poll(entries()), PollCounts { new: 2, ..PollCounts::default() });
     assert_eq!(fixture.poll(entries()), PollCounts { duplicate: 2, ..PollCounts::default() });
     assert_eq!(fixture.store.pending_count().unwrap(), 2);
@@ -98,7 +98,9 @@ fn a_new_headline_is_judged_again_unless_it_has_raised_an_alert() {
 fn ids_that_change_every_poll_switch_the_policy() {
     let mut fixture = Fixture::new();
     let poll = |round: u32| {
-        (0..4).map(|i| entry(&format!("{round}-{i}"), &format!("https://news.example/{i}"), &format!("Item {i}"))).collect()
+        (0..4)
+            .map(|i| entry(&format!("{round}-{i}"), &format!("https://news.example/{i}"), &format!("Item {i}")))
+            .collect()
     };
     assert_eq!(fixture.poll(poll(1)).new, 4);
     assert_eq!(fixture.policy(), IdentityPolicy::Guid);

@@ -52,17 +52,25 @@ async fn poll(common: &Common, state: &Path, address: SocketAddr) -> anyhow::Res
     let before = std::fs::metadata(&alerts).map(|file| file.len()).unwrap_or(0);
     let mut command = command(common, state, &opml, &alerts)?;
     let shown: Vec<_> = command.as_std().get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    writeln!(std::io::stdout(), "{} sample feeds on http://{address}\n$ demarche {}\n", sample::FEEDS.len(), shown.join(" "))?;
+    writeln!(
+        std::io::stdout(),
+        "{} sample feeds on http://{address}\n$ demarche {}\n",
+        sample::FEEDS.len(),
+        shown.join(" ")
+    )?;
     let output = command.output().await.context("start this binary again")?;
     let totals: Totals = match serde_json::from_slice(&output.stdout) {
         Ok(totals) if output.status.success() => totals,
         _ => return Ok(Exit::Failed),
     };
     show::alerts_from(&alerts, before)?;
-    let file = alerts.display().to_string();
-    writeln!(std::io::stdout(), "{}", summary::lines(&totals, "feeds", &file))?;
+    writeln!(std::io::stdout(), "{}", summary::lines(&totals, "feeds", &alerts))?;
     if totals.new == 0 {
-        writeln!(std::io::stdout(), "nothing new since the last demo: no alert repeated; remove {} to start afresh", state.display())?;
+        writeln!(
+            std::io::stdout(),
+            "nothing new since the last demo: no alert repeated; remove {} to start afresh",
+            state.display()
+        )?;
     }
     Ok(Exit::Ok)
 }

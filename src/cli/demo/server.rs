@@ -25,7 +25,10 @@ pub(super) async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// Serves until `done`.
-pub(super) async fn serve(listener: TcpListener, done: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    done: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     axum::serve(listener, Router::new().route("/{name}", get(feed))).with_graceful_shutdown(done).await
 }
 

@@ -73,7 +73,8 @@ impl Listing {
         let name = attribute(start, "title").or_else(|| attribute(start, "text"));
         let Some(url) = attribute(start, "xmlUrl") else { return name };
         match Url::parse(&url) {
-            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {
+            Ok(mut parsed) if matches!(parsed.scheme(), "http" | "https") => {
+                parsed.set_fragment(None);
                 let mut tags: Vec<String> = folders.iter().flatten().cloned().collect();
                 tags.extend(attribute(start, "category").into_iter().flat_map(|list| categories(&list)));
                 tags.dedup();

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -9,9 +10,10 @@ use clap::Args;
 
 use super::exit::UsageError;
 use super::flow::{FlowArgs, block_on, drive};
-use super::setup::{Setup, address, configured_feeds, read_opml, setup};
+use super::setup::{Setup, address, configured_feeds, credentials, read_opml, setup};
 use super::{Common, Exit, summary};
 use crate::fetch::Fetcher;
+use crate::schedule::startup_spread;
 use crate::pipeline::{Mode, Polling, Totals, live};
 use crate::store::{FeedOrigin, FeedSpec, Store};
 
@@ -54,7 +56,7 @@ pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
 
 /// Nothing was due: floors and servers' hints hold across runs.
 fn say_when(setup: &Setup) -> anyhow::Result<()> {
-    let Some(next) = Store::open(&setup.state)?.next_due()? else { return Ok(()) };
+    let Some(next) = Store::open(&setup.state)?.next_due(Utc::now())? else { return Ok(()) };
     let next = next.format("%Y-%m-%d %H:%M UTC");
     Ok(writeln!(
         std::io::stderr(),
@@ -75,6 +77,8 @@ pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> 
     let config = setup.config();
     let polling = Polling {
         fetcher: Fetcher::new(&config.fetch)?,
+        credentials: credentials(&setup.loaded)?,
+        outage: Mutex::default(),
         schedule: config.schedule.clone(),
         concurrency: config.fetch.concurrency,
         interval: args.interval,
@@ -104,8 +108,10 @@ fn plan(store: &mut Store, setup: &Setup, args: &RunArgs, named: Vec<FeedSpec>) 
     }
     store.sync_feeds(&named, FeedOrigin::Flag)?;
     store.watch(only_named.then_some(named.as_slice()))?;
-    if let Some(interval) = args.interval {
-        store.override_interval(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))?;
+    match args.interval {
+        Some(interval) => store.override_interval(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))?,
+        None if args.once => {}
+        None => store.spread_overdue(Utc::now(), startup_spread)?,
     }
     if store.watched_feeds()? == 0 {
         return Err(UsageError(

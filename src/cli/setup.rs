@@ -1,5 +1,6 @@
 //! What most commands need first: the configuration with the flags laid over it, the log, the state directory.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -7,6 +8,7 @@ use anyhow::Context;
 use super::Common;
 use super::exit::UsageError;
 use crate::config::{Config, ConfigError, Loaded, Problem, load};
+use crate::fetch::Credential;
 use crate::store::FeedSpec;
 
 /// The configuration in force.
@@ -96,6 +98,31 @@ pub(super) fn configured_feeds(loaded: &Loaded) -> anyhow::Result<Vec<FeedSpec>>
     Ok(feeds)
 }
 
+/// The secret headers of the feeds that name some, by address. A secret `desk` is the file `desk` in systemd's
+/// `$CREDENTIALS_DIRECTORY`, else the variable `DEMARCHE_CREDENTIAL_DESK`.
+pub(super) fn credentials(loaded: &Loaded) -> anyhow::Result<HashMap<String, Credential>> {
+    let named = loaded.config.feed.iter().filter_map(|feed| Some((feed, feed.credential.as_deref()?)));
+    named.map(|(feed, name)| Ok((address(&feed.url)?, credential(name)?))).collect()
+}
+
+fn credential(name: &str) -> anyhow::Result<Credential> {
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !plain {
+        return Err(UsageError(format!("use credential `{name}`: its name may hold letters, digits, - and _")).into());
+    }
+    let file = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(name));
+    let variable = format!("DEMARCHE_CREDENTIAL_{}", name.to_uppercase().replace('-', "_"));
+    let text = match file.filter(|file| file.exists()) {
+        Some(file) => {
+            std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))?
+        }
+        None => std::env::var(&variable).map_err(|_| {
+            UsageError(format!("find credential `{name}`: no such file in $CREDENTIALS_DIRECTORY, and {variable} is not set"))
+        })?,
+    };
+    Ok(Credential::parse(name, &text).map_err(|error| UsageError(error.to_string()))?)
+}
+
 /// The feeds of an OPML file; what it skips is logged.
 pub(super) fn read_opml(path: &Path) -> anyhow::Result<Vec<FeedSpec>> {
     let text = std::fs::read_to_string(path)
@@ -110,9 +137,10 @@ pub(super) fn read_opml(path: &Path) -> anyhow::Result<Vec<FeedSpec>> {
 /// A feed's address in its normal form.
 pub(super) fn address(text: &str) -> anyhow::Result<String> {
     let wrong = |why: &str| UsageError(format!("use feed address `{}`: {why}", crate::alert::public_url(text)));
-    let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    let mut url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("only http and https are polled").into());
     }
+    url.set_fragment(None);
     Ok(url.into())
 }

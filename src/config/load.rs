@@ -176,7 +176,7 @@ impl Merge<'_> {
 }
 
 fn feed_keys() -> Vec<&'static str> {
-    vec!["url", "title", "tags", "floor"]
+    vec!["url", "title", "tags", "floor", "credential"]
 }
 
 fn is_tables(elements: &[Spanned<DeValue<'_>>]) -> bool {

@@ -77,6 +77,8 @@ pub struct FeedConfig {
     /// Least time between polls of this feed.
     #[serde(default, with = "humantime_serde")]
     pub floor: Option<Duration>,
+    /// Name of the secret that holds its headers or its `user:password`.
+    pub credential: Option<String>,
 }
 
 /// Section `[output]`.

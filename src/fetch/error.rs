@@ -215,6 +215,14 @@ impl FetchError {
         }
     }
 
+    /// The host that answered with a status, with its port unless that is the usual one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Status { host, .. } => Some(host),
+            _ => None,
+        }
+    }
+
     /// How long the server asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

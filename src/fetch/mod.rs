@@ -197,7 +197,7 @@ async fn refused(response: reqwest::Response, url: &Url, now: DateTime<Utc>) -> 
         status: response.status().as_u16(),
         retry_after: headers::retry_after(response.headers(), now),
         not_before: headers::freshness(response.headers(), now),
-        host: host(url),
+        host: crate::schedule::host(url),
     };
     drain(response).await;
     error

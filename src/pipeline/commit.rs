@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
 
 use super::persist::Persist;
+use super::schedule::Finished;
 use super::{PipelineError, Polls, Tally, capacity};
-use crate::item::FeedId;
 use crate::store::Poll;
 
 /// What the commit stage is sent: a poll to store, and whether it brought a document, was unmodified, or failed.
@@ -59,7 +59,7 @@ pub(super) struct Commit {
     /// Wakes the judge.
     pub wake: mpsc::Sender<()>,
     /// Tells the schedule which feeds are free again.
-    pub finished: Option<mpsc::Sender<FeedId>>,
+    pub finished: Option<mpsc::Sender<Finished>>,
 }
 
 impl Commit {
@@ -88,7 +88,7 @@ impl Commit {
 
     async fn store(&self, group: Vec<Document>) -> Result<(), PipelineError> {
         let (polls, kinds): (Vec<Poll>, Vec<Kind>) = group.into_iter().map(|d| (d.poll, d.kind)).unzip();
-        let feeds: Vec<FeedId> = polls.iter().map(|poll| poll.feed).collect();
+        let reports: Vec<Finished> = polls.iter().map(report).collect();
         let polls: Polls = Arc::new(polls);
         let (counts, waiting) = self
             .persist
@@ -109,15 +109,21 @@ impl Commit {
             // Full means that a wake-up is waiting already; closed means that the judge has failed and says so itself.
             let _ = self.wake.try_send(());
         }
-        self.free(feeds).await;
+        self.free(reports).await;
         Ok(())
     }
 
-    async fn free(&self, feeds: Vec<FeedId>) {
+    async fn free(&self, reports: Vec<Finished>) {
         let Some(finished) = &self.finished else { return };
-        for feed in feeds {
+        for report in reports {
             // The schedule may have ended: then nobody waits for this.
-            let _ = finished.send(feed).await;
+            let _ = finished.send(report).await;
         }
     }
+}
+
+fn report(poll: &Poll) -> Finished {
+    let health = poll.health.as_ref();
+    let next_poll = health.and_then(|health| health.next_poll);
+    Finished { feed: poll.feed, next_poll, penalty: health.and_then(|health| health.penalty.clone()) }
 }

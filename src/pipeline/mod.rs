@@ -14,8 +14,9 @@ mod schedule;
 mod stages;
 mod tally;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -24,8 +25,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::classify::{AlertOn, ScoreError, Worker};
-use crate::fetch::Fetcher;
-use crate::schedule::ScheduleConfig;
+use crate::fetch::{Credential, Fetcher};
+use crate::schedule::{Outage, ScheduleConfig};
 use crate::sink::{JsonlSink, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
 
@@ -107,6 +108,10 @@ pub struct Flow {
 pub struct Polling {
     /// The fetcher.
     pub fetcher: Fetcher,
+    /// Secret headers, by the feed's address.
+    pub credentials: HashMap<String, Credential>,
+    /// Whether any host can be reached.
+    pub outage: Mutex<Outage>,
     /// When feeds are due.
     pub schedule: ScheduleConfig,
     /// Fetches at once.
@@ -125,7 +130,9 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
-    stages.spawn("schedule", schedule::run(store, once, job_sender, finished, stop.clone()));
+    let gate = schedule::gate(&polling.schedule, polling.interval);
+    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: stop.clone() };
+    stages.spawn("schedule", schedule.run());
     stages.spawn("fetch", fetch::run(polling, jobs, documents_sender, stop.clone()));
     downstream(&mut stages, flow, documents, Some(finished_sender), stop);
     stages
@@ -148,7 +155,7 @@ fn downstream(
     stages: &mut Stages,
     flow: Flow,
     documents: mpsc::Receiver<Document>,
-    finished: Option<mpsc::Sender<crate::item::FeedId>>,
+    finished: Option<mpsc::Sender<schedule::Finished>>,
     stop: &CancellationToken,
 ) {
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);

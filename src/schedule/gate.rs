@@ -33,16 +33,18 @@ impl HostGate {
 
     /// Notes that one starts.
     pub fn start(&mut self, host: String, now: DateTime<Utc>) {
-        let free_at = now.checked_add_signed(self.gap).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let free_at = after(now, self.gap);
         let busy = self.hosts.entry(host).or_insert(Busy { in_flight: 0, free_at });
         busy.in_flight += 1;
         busy.free_at = free_at;
     }
 
-    /// Notes that one has ended.
-    pub fn end(&mut self, host: &str) {
+    /// Notes that one has ended. The gap counts from here too: the request may have started later than it was let
+    /// through.
+    pub fn end(&mut self, host: &str, now: DateTime<Utc>) {
         if let Some(busy) = self.hosts.get_mut(host) {
             busy.in_flight = busy.in_flight.saturating_sub(1);
+            busy.free_at = busy.free_at.max(after(now, self.gap));
         }
     }
 
@@ -73,6 +75,10 @@ impl HostGate {
     }
 }
 
+fn after(now: DateTime<Utc>, gap: TimeDelta) -> DateTime<Utc> {
+    now.checked_add_signed(gap).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +95,7 @@ mod tests {
         gate.start("a".into(), start());
         assert!(!gate.admits("a", start() + second * 9), "one is under way");
         assert!(gate.admits("b", start()));
-        gate.end("a");
+        gate.end("a", start());
         assert!(!gate.admits("a", start() + second), "the gap");
         assert_eq!(gate.next_opening(start() + second), Some(start() + second * 2));
         assert!(gate.admits("a", start() + second * 2));
@@ -100,7 +106,7 @@ mod tests {
         let mut gate = HostGate::new(1, Duration::from_secs(1));
         for host in 0..1000 {
             gate.start(host.to_string(), start());
-            gate.end(&host.to_string());
+            gate.end(&host.to_string(), start());
         }
         gate.start("busy".into(), start());
         gate.sweep(start() + TimeDelta::seconds(1));
@@ -122,8 +128,9 @@ mod tests {
                 now += TimeDelta::milliseconds(pause_ms);
                 let (in_flight, last) = model.entry(host).or_default();
                 if ends && *in_flight > 0 {
-                    gate.end(&host.to_string());
+                    gate.end(&host.to_string(), now);
                     *in_flight -= 1;
+                    *last = Some(now);
                 } else if gate.admits(&host.to_string(), now) {
                     prop_assert!(*in_flight < concurrency);
                     prop_assert!(last.is_none_or(|last| now - last >= TimeDelta::milliseconds(gap_ms as i64)));

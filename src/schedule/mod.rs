@@ -167,7 +167,10 @@ pub fn plan(
     };
     let Some((wait, why)) = wait else { return plan };
     (plan.next, plan.why) = match terms.interval {
-        Some(interval) => (Some(later(now, interval)), Why::Interval),
+        Some(interval) => {
+            plan.penalty = None;
+            (Some(later(now, interval)), Why::Interval)
+        }
         None => settle(&plan.history, later(now, wait), why, jitter),
     };
     plan

@@ -4,8 +4,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 
+use url::Url;
+
 use super::error::During;
 use super::{Store, StoreError};
+use crate::schedule::{Scope, host, site};
 use crate::dedup::IdentityPolicy;
 use crate::item::FeedId;
 
@@ -61,8 +64,16 @@ pub struct FeedSpec {
 pub struct DueFeed {
     /// Row id.
     pub id: FeedId,
-    /// Address.
+    /// Address as the user names it: what its items belong to.
     pub url: String,
+    /// Where it has moved to for good.
+    pub moved_to: Option<String>,
+    /// Host of the address that is polled.
+    pub host: String,
+    /// Registrable domain of that host.
+    pub site: String,
+    /// Items it has brought.
+    pub items: u64,
     /// Least interval, seconds.
     pub floor_s: Option<u64>,
     /// Validators as JSON.
@@ -73,6 +84,35 @@ pub struct DueFeed {
     pub identity: IdentityPolicy,
 }
 
+impl DueFeed {
+    /// The address to poll.
+    pub fn address(&self) -> &str {
+        self.moved_to.as_deref().unwrap_or(&self.url)
+    }
+}
+
+/// Feeds that a server wants left alone, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Penalty {
+    /// How far it reaches.
+    pub scope: Scope,
+    /// The host or site, as in [`DueFeed`].
+    pub of: String,
+    /// Until when.
+    pub until: DateTime<Utc>,
+}
+
+impl Penalty {
+    /// Whether it holds for `feed` too.
+    pub fn holds_for(&self, feed: &DueFeed) -> bool {
+        match self.scope {
+            Scope::Url => false,
+            Scope::Host => feed.host == self.of,
+            Scope::Site => feed.site == self.of,
+        }
+    }
+}
+
 /// A feed with its health, for people.
 #[derive(Debug, Clone, Serialize)]
 pub struct FeedRow {
@@ -80,16 +120,22 @@ pub struct FeedRow {
     pub url: String,
     /// The user's title, else the feed's own.
     pub title: Option<String>,
+    /// Where permanent redirects have led, if that is polled instead.
+    pub moved_to: Option<String>,
     /// Labels.
     pub tags: Vec<String>,
     /// Who told us of it.
     pub origin: FeedOrigin,
     /// Whether it is polled.
     pub active: bool,
+    /// When it ended (410).
+    pub gone: Option<DateTime<Utc>>,
     /// When it is polled next.
     pub next_poll: Option<DateTime<Utc>>,
     /// When it was polled last.
     pub last_poll: Option<DateTime<Utc>>,
+    /// When a person had it fetched last.
+    pub last_check: Option<DateTime<Utc>>,
     /// When it last answered well.
     pub last_success: Option<DateTime<Utc>>,
     /// Its last HTTP status.
@@ -104,6 +150,14 @@ pub struct FeedRow {
     pub items: u64,
     /// What tells its items apart.
     pub identity: IdentityPolicy,
+    /// Least interval, seconds.
+    pub floor_s: Option<u64>,
+    /// Validators as JSON.
+    #[serde(skip)]
+    pub validators: Option<String>,
+    /// The schedule's memory as JSON.
+    #[serde(skip)]
+    pub history: Option<String>,
 }
 
 impl Store {
@@ -153,7 +207,8 @@ impl Store {
         Ok(self.connection.execute(sql, [url]).during("remove the feed")? > 0)
     }
 
-    /// Up to `limit` active feeds due at `now`, longest overdue first, and not polled at or after `not_since`.
+    /// Up to `limit` watched feeds due at `now`, longest overdue first, not polled at or after `not_since`, and not of
+    /// the hosts in `closed`.
     ///
     /// # Errors
     /// When the database refuses.
@@ -161,35 +216,74 @@ impl Store {
         &self,
         now: DateTime<Utc>,
         not_since: Option<DateTime<Utc>>,
+        closed: &[String],
         limit: usize,
     ) -> Result<Vec<DueFeed>, StoreError> {
         let what = "read the schedule";
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT id, url, floor_s, validators, history, identity FROM feed
+                "SELECT id, url, moved_to, host, site, items_seen, floor_s, validators, history, identity FROM feed
                  WHERE watched AND next_poll <= :now AND (last_poll IS NULL OR last_poll < :not_since)
+                     AND host NOT IN (SELECT value FROM json_each(:closed))
                  ORDER BY next_poll LIMIT :limit",
             )
             .during(what)?;
         let not_since = not_since.map_or(i64::MAX, |time| time.timestamp_millis());
-        let rows = statement
-            .query_map(
-                named_params! { ":now": now.timestamp_millis(), ":not_since": not_since, ":limit": limit },
-                due_feed,
-            )
-            .during(what)?;
+        let closed = serde_json::to_string(closed).unwrap_or_else(|_| "[]".into());
+        let params = named_params! {
+            ":now": now.timestamp_millis(), ":not_since": not_since, ":closed": closed, ":limit": limit
+        };
+        let rows = statement.query_map(params, due_feed).during(what)?;
         rows.collect::<Result<_, _>>().during(what)
     }
 
-    /// When the next active feed is due, if there is one.
+    /// When the next watched feed falls due after `now`, if there is one.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let sql = "SELECT min(next_poll) FROM feed WHERE watched";
-        let next: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).during("read the schedule")?;
+    pub fn next_due(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "SELECT min(next_poll) FROM feed WHERE watched AND next_poll > ?1";
+        let next: Option<i64> =
+            self.connection.query_row(sql, [now.timestamp_millis()], |row| row.get(0)).during("read the schedule")?;
         Ok(next.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// Spreads the polls that are overdue at `now` at random over the time that `spread` gives for their number, so
+    /// that a start after a long stop is no herd.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn spread_overdue(
+        &mut self,
+        now: DateTime<Utc>,
+        spread: impl Fn(u64) -> std::time::Duration,
+    ) -> Result<(), StoreError> {
+        let what = "spread the polls";
+        let now = now.timestamp_millis();
+        let count = "SELECT count(*) FROM feed WHERE watched AND next_poll <= ?1";
+        let overdue: u64 = self.connection.query_row(count, [now], |row| row.get(0)).during(what)?;
+        let over_ms = i64::try_from(spread(overdue).as_millis()).unwrap_or(i64::MAX).max(1);
+        let sql = "UPDATE feed SET next_poll = ?1 + abs(random() % ?2) WHERE watched AND next_poll <= ?1";
+        self.connection.execute(sql, [now, over_ms]).during(what).map(drop)
+    }
+
+    /// One feed with its health, polled or not.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn feed(&self, url: &str) -> Result<Option<FeedRow>, StoreError> {
+        let sql = format!("SELECT {FEED_ROW} FROM feed WHERE url = ?1 OR moved_to = ?1 ORDER BY url = ?1 DESC LIMIT 1");
+        self.connection.query_row(&sql, [url], feed_row).optional().during("read the feed")
+    }
+
+    /// Notes that a person had a feed fetched.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn checked(&mut self, url: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = "UPDATE feed SET last_check = ?2 WHERE url = ?1";
+        self.connection.execute(sql, params![url, now.timestamp_millis()]).during("note the check").map(drop)
     }
 
     /// With `--interval`: every active feed is due one interval after its last poll, whatever was planned.
@@ -207,10 +301,8 @@ impl Store {
     /// When the database refuses.
     pub fn feeds(&self, all: bool) -> Result<Vec<FeedRow>, StoreError> {
         let what = "read the feeds";
-        let sql = "SELECT url, coalesce(title, own_title), tags, origin, active, next_poll, last_poll, last_success,
-                          last_status, error_class, error, errors_in_row, items_seen, identity
-                   FROM feed WHERE active OR ?1 ORDER BY url";
-        let mut statement = self.connection.prepare(sql).during(what)?;
+        let sql = format!("SELECT {FEED_ROW} FROM feed WHERE active OR ?1 ORDER BY url");
+        let mut statement = self.connection.prepare(&sql).during(what)?;
         let rows = statement.query_map([all], feed_row).during(what)?;
         rows.collect::<Result<_, _>>().during(what)
     }
@@ -228,6 +320,9 @@ impl Store {
             let one = "UPDATE feed SET watched = 1 WHERE url = ?1";
             transaction.prepare_cached(one).and_then(|mut s| s.execute([&spec.url])).during(what)?;
         }
+        let ended = "UPDATE feed SET watched = 0 WHERE watched AND gone IS NOT NULL";
+        transaction.execute(ended, []).during(what)?;
+        transaction.execute(&format!("UPDATE feed SET watched = 0 WHERE watched AND {TWIN}"), []).during(what)?;
         transaction.commit().during(what)
     }
 
@@ -246,33 +341,58 @@ impl Store {
     /// When the database refuses.
     pub fn backfill_feed(&mut self, url: &str) -> Result<(FeedId, IdentityPolicy), StoreError> {
         let what = "store the feed";
-        let sql = "INSERT INTO feed (url, origin, active, watched) VALUES (?1, 'backfill', 0, 0) ON CONFLICT (url) DO NOTHING";
-        self.connection.execute(sql, [url]).during(what)?;
+        let sql = "INSERT INTO feed (url, host, site, origin, active, watched) VALUES (?1, ?2, ?3, 'backfill', 0, 0)
+                   ON CONFLICT (url) DO NOTHING";
+        let (host, site) = place(url);
+        self.connection.execute(sql, [url, &host, &site]).during(what)?;
         let sql = "SELECT id, identity FROM feed WHERE url = ?1";
         self.connection.query_row(sql, [url], |row| Ok((row.get(0)?, policy(row, 1)?))).during(what)
     }
 }
 
+/// Another feed that is polled at the address this one has moved to: one fetch for both.
+pub(super) const TWIN: &str = "moved_to IS NOT NULL AND EXISTS (
+    SELECT 1 FROM feed AS other WHERE other.id <> feed.id AND other.active AND other.gone IS NULL
+        AND (other.url = feed.moved_to OR (other.moved_to = feed.moved_to AND other.id < feed.id)))";
+
 fn upsert(connection: &rusqlite::Connection, spec: &FeedSpec, origin: FeedOrigin) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO feed (url, title, tags, origin, floor_s) VALUES (?1, ?2, ?3, ?4, ?5)
+    // A feed that has ended stays so, unless the user adds it by hand.
+    let sql = "INSERT INTO feed (url, title, tags, origin, floor_s, host, site) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                ON CONFLICT (url) DO UPDATE SET
                    title = coalesce(excluded.title, title), tags = excluded.tags, floor_s = excluded.floor_s,
-                   active = 1, watched = 1, origin = CASE WHEN origin = 'added' THEN origin ELSE excluded.origin END";
+                   gone = CASE WHEN excluded.origin = 'added' THEN NULL ELSE gone END,
+                   active = 1, watched = (gone IS NULL OR excluded.origin = 'added'),
+                   origin = CASE WHEN origin = 'added' THEN origin ELSE excluded.origin END";
     let tags = serde_json::to_string(&spec.tags).unwrap_or_else(|_| "[]".into());
-    connection.prepare_cached(sql)?.execute(params![spec.url, spec.title, tags, origin.as_str(), spec.floor_s])?;
-    Ok(())
+    let (host, site) = place(&spec.url);
+    let params = params![spec.url, spec.title, tags, origin.as_str(), spec.floor_s, host, site];
+    connection.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+/// Host and site of an address; what is no address is its own place.
+pub(super) fn place(url: &str) -> (String, String) {
+    Url::parse(url).map_or_else(|_| (url.to_owned(), url.to_owned()), |url| (host(&url), site(&url)))
 }
 
 fn due_feed(row: &Row<'_>) -> rusqlite::Result<DueFeed> {
     Ok(DueFeed {
         id: row.get(0)?,
         url: row.get(1)?,
-        floor_s: row.get(2)?,
-        validators: row.get(3)?,
-        history: row.get(4)?,
-        identity: policy(row, 5)?,
+        moved_to: row.get(2)?,
+        host: row.get(3)?,
+        site: row.get(4)?,
+        items: row.get(5)?,
+        floor_s: row.get(6)?,
+        validators: row.get(7)?,
+        history: row.get(8)?,
+        identity: policy(row, 9)?,
     })
 }
+
+/// The columns of [`feed_row`].
+const FEED_ROW: &str = "url, coalesce(title, own_title), tags, origin, active, next_poll, last_poll, last_success,
+    last_status, error_class, error, errors_in_row, items_seen, identity, moved_to, gone, last_check, floor_s,
+    validators, history";
 
 fn feed_row(row: &Row<'_>) -> rusqlite::Result<FeedRow> {
     let tags: String = row.get(2)?;
@@ -292,6 +412,12 @@ fn feed_row(row: &Row<'_>) -> rusqlite::Result<FeedRow> {
         errors_in_row: row.get(11)?,
         items: row.get(12)?,
         identity: policy(row, 13)?,
+        moved_to: row.get(14)?,
+        gone: time(row, 15)?,
+        last_check: time(row, 16)?,
+        floor_s: row.get(17)?,
+        validators: row.get(18)?,
+        history: row.get(19)?,
     })
 }
 
@@ -330,6 +456,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
         store.add_feeds(&[spec("https://a.example/")]).unwrap();
-        assert_eq!(store.due_feeds(Utc::now(), None, 10).unwrap().len(), 1);
+        assert_eq!(store.due_feeds(Utc::now(), None, &[], 10).unwrap().len(), 1);
     }
 }

@@ -6,8 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::error::During;
+use super::feeds::{Penalty, TWIN, place};
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
+use crate::schedule::Scope;
 use crate::item::{Entry, FeedId, Identity, Item, PublishedSource};
 
 /// Which way an item came.
@@ -55,16 +57,18 @@ pub struct Health {
     pub status: Option<u16>,
     /// Class and text of the error, if it failed.
     pub error: Option<(String, String)>,
+    /// Failed polls in a row that count against it.
+    pub errors_in_row: u32,
     /// New validators as JSON; `None` keeps the old ones.
     pub validators: Option<String>,
-    /// When to poll next.
-    pub next_poll: DateTime<Utc>,
+    /// When to poll next; `None`: it has ended (410) and is not polled again.
+    pub next_poll: Option<DateTime<Utc>>,
     /// The schedule's memory as JSON.
     pub history: Option<String>,
-    /// Whether the feed is gone for good (410) and must not be polled again.
-    pub gone: bool,
     /// The address the feed has moved to for good.
     pub moved_to: Option<String>,
+    /// Whose other feeds wait too.
+    pub penalty: Option<Penalty>,
 }
 
 /// What became of a document's entries; the fields add up to their number.
@@ -326,31 +330,51 @@ fn finish_poll(connection: &Connection, poll: &Poll, counts: PollCounts) -> rusq
 
 fn update_health(connection: &Connection, poll: &Poll, health: &Health) -> rusqlite::Result<()> {
     let (class, error) = health.error.clone().unzip();
-    let sql = "UPDATE feed SET last_poll = ?2, last_status = ?3, next_poll = ?4,
+    let sql = "UPDATE feed SET last_poll = ?2, last_status = ?3, next_poll = coalesce(?4, next_poll),
+                   gone = CASE WHEN ?4 IS NULL THEN ?2 ELSE NULL END, watched = watched AND ?4 IS NOT NULL,
                    validators = coalesce(?5, validators), history = coalesce(?6, history),
-                   error_class = ?7, error = ?8,
-                   errors_in_row = CASE WHEN ?7 IS NULL THEN 0 ELSE errors_in_row + 1 END,
-                   last_success = CASE WHEN ?7 IS NULL THEN ?2 ELSE last_success END,
-                   active = active AND NOT ?9, watched = watched AND NOT ?9
+                   error_class = ?7, error = ?8, errors_in_row = ?9,
+                   last_success = CASE WHEN ?7 IS NULL THEN ?2 ELSE last_success END
                WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         poll.feed,
         poll.at.timestamp_millis(),
         health.status,
-        health.next_poll.timestamp_millis(),
+        health.next_poll.map(|next| next.timestamp_millis()),
         health.validators,
         health.history,
         class,
         error,
-        health.gone,
+        health.errors_in_row,
     ])?;
-    match &health.moved_to {
-        // Another feed may already have that address; then this one keeps its own and goes on being redirected.
-        Some(url) => {
-            connection.execute("UPDATE OR IGNORE feed SET url = ?2 WHERE id = ?1", params![poll.feed, url]).map(drop)
-        }
-        None => Ok(()),
+    if let Some(url) = &health.moved_to {
+        adopt(connection, poll.feed, url)?;
     }
+    if let Some(penalty) = &health.penalty {
+        penalise(connection, penalty)?;
+    }
+    Ok(())
+}
+
+/// From now on the feed is polled at `url`, unless another feed is: then that one serves for both.
+fn adopt(connection: &Connection, feed: FeedId, url: &str) -> rusqlite::Result<()> {
+    let (host, site) = place(url);
+    let sql = "UPDATE feed SET moved_to = ?2, host = ?3, site = ?4 WHERE id = ?1";
+    connection.execute(sql, params![feed, url, host, site])?;
+    connection.execute(&format!("UPDATE feed SET watched = 0 WHERE id = ?1 AND {TWIN}"), [feed]).map(drop)
+}
+
+/// Puts off the polls of all feeds that the penalty holds for, and spreads them so that they do not come back together.
+fn penalise(connection: &Connection, penalty: &Penalty) -> rusqlite::Result<()> {
+    /// Ten minutes: the gate of the host does the fine work, this only keeps the schedule honest about it.
+    const SPREAD_MS: i64 = 600_000;
+    let column = match penalty.scope {
+        Scope::Url => return Ok(()),
+        Scope::Host => "host",
+        Scope::Site => "site",
+    };
+    let sql = format!("UPDATE feed SET next_poll = ?2 + abs(random() % ?3) WHERE {column} = ?1 AND next_poll < ?2");
+    connection.execute(&sql, params![penalty.of, penalty.until.timestamp_millis(), SPREAD_MS]).map(drop)
 }
 
 fn set_policy(connection: &Connection, feed: FeedId, policy: IdentityPolicy) -> rusqlite::Result<()> {

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use error::During;
 pub use error::StoreError;
-pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec};
+pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use items::{Health, Intake, Judged, Origin, Pending, Poll, PollCounts};
 pub use outbox::Waiting;

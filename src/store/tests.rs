@@ -38,7 +38,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
         store.add_feeds(&[FeedSpec { url: FEED.into(), title: None, tags: vec![], floor_s: None }]).unwrap();
-        let feed = store.due_feeds(now(), None, 1).unwrap()[0].id;
+        let feed = store.due_feeds(now(), None, &[], 1).unwrap()[0].id;
         Self { store, feed, _dir: dir }
     }
 

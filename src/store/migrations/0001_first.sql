@@ -6,12 +6,17 @@ CREATE TABLE feed (
     title         TEXT,                        -- the user's name for it
     own_title     TEXT,                        -- the feed's name for itself
     tags          TEXT    NOT NULL DEFAULT '[]',
+    host          TEXT    NOT NULL,            -- of the address that is polled, with its port unless that is the usual one
+    site          TEXT    NOT NULL,            -- its registrable domain
+    moved_to      TEXT,                        -- the address that is polled, when permanent redirects have led to it
+    gone          INTEGER,                     -- when it answered 410; not polled again until the user adds it anew
     origin        TEXT    NOT NULL,            -- added | config | flag | backfill
     active        INTEGER NOT NULL DEFAULT 1,  -- 0: kept for its history, not polled
     watched       INTEGER NOT NULL DEFAULT 1,  -- what the present run polls: all that is active, or what its flags name
     floor_s       INTEGER,                     -- the user's least interval, seconds
     next_poll     INTEGER NOT NULL DEFAULT 0,  -- the schedule: a durable queue
     last_poll     INTEGER,
+    last_check    INTEGER,                     -- when a person had it fetched last
     last_success  INTEGER,
     last_status   INTEGER,
     validators    TEXT,                        -- JSON: committed with the items they vouch for
@@ -22,7 +27,10 @@ CREATE TABLE feed (
     errors_in_row INTEGER NOT NULL DEFAULT 0,
     items_seen    INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX feed_due ON feed (next_poll) WHERE watched;
+-- The host stands in the index so that feeds of busy hosts are passed over without reading their rows.
+CREATE INDEX feed_due ON feed (next_poll, host) WHERE watched;
+CREATE INDEX feed_host ON feed (host);
+CREATE INDEX feed_site ON feed (site);
 
 -- Every key an item was ever known by; outlives the item.
 CREATE TABLE seen (

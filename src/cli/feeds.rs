@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::UsageError;
 use super::setup::{Setup, address, configured_feeds, read_opml, setup};
-use super::{Common, Exit, check, table};
+use super::{Common, Exit, check, discover, table};
 use crate::alert::public_url;
 use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
 
@@ -48,8 +48,14 @@ pub enum FeedsCommand {
     ///
     /// Example: demarche feeds export > feeds.opml
     Export,
-    /// Fetch feeds once and report what is found; nothing is stored.
+    /// Fetch feeds now and report what is found; no item is stored.
+    ///
+    /// Example: demarche feeds check --all --json | jq 'select(.problems != []) | .url'
     Check(check::CheckArgs),
+    /// Find the feeds of a web page: those it names, else the first in a usual place.
+    ///
+    /// Example: demarche feeds discover https://news.example/
+    Discover(discover::DiscoverArgs),
 }
 
 /// Arguments of `feeds add`.
@@ -84,7 +90,8 @@ pub(super) fn run(common: &Common, command: FeedsCommand) -> anyhow::Result<Exit
             let feeds: Vec<FeedSpec> = feeds(&setup, false)?.into_iter().map(spec).collect();
             say(crate::opml::write(&feeds).trim_end())
         }
-        FeedsCommand::Check(args) => check::run(&setup, args),
+        FeedsCommand::Check(args) => check::run(&setup, &args),
+        FeedsCommand::Discover(args) => discover::run(&setup, &args),
     }
 }
 

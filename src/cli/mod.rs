@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod config;
 mod demo;
+mod discover;
 pub mod exit;
 mod feeds;
 mod flow;

@@ -12,6 +12,7 @@
 //!
 //! Every layer is pure and linear in the length of the body, with every growth capped.
 
+mod alternates;
 pub mod dates;
 mod decode;
 mod entities;
@@ -26,6 +27,7 @@ mod suspect;
 mod text;
 mod vocabulary;
 
+pub use alternates::{Alternate, alternates};
 pub use decode::decode;
 pub use error::{ErrorKind, Layer, Lookalike, ParseError};
 pub use reduce::{Reduced, reduce};

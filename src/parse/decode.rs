@@ -61,7 +61,7 @@ fn charset_of(content_type: Option<&str>) -> Option<&'static Encoding> {
     let parameters = content_type?.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let mut named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
     let (_, label) = named.next()?;
-    Encoding::for_label(label.trim().trim_matches(['"', '\'']).as_bytes())
+    encoding_named(label.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
 /// The `encoding` of the XML declaration.
@@ -74,7 +74,15 @@ fn declared_encoding(body: &[u8]) -> Option<&'static Encoding> {
     let open = value.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
     let value = &value[open + 1..];
     let close = value.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
-    Encoding::for_label(&value[..close])
+    encoding_named(&value[..close])
+}
+
+/// The encoding of a label; underscores and the Mac's own name are taken too, which the web's list of labels lacks.
+fn encoding_named(label: &[u8]) -> Option<&'static Encoding> {
+    let dashed: Vec<u8> =
+        label.iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect();
+    let dashed = if matches!(dashed.as_slice(), b"mac-roman" | b"macroman") { b"macintosh".to_vec() } else { dashed };
+    Encoding::for_label(label).or_else(|| Encoding::for_label(&dashed))
 }
 
 /// Whether the bytes are UTF-8 but for some slips: at least as many well-formed characters beyond ASCII as bad bytes.

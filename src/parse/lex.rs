@@ -25,15 +25,16 @@ pub enum Token<'a> {
 pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    /// Set when no `-->` (or `]]>`) is left, so that a text full of unclosed ones is not searched again and again.
+    /// Set when no `-->`, `]]>` or `]>` is left, so that a text full of unclosed ones is not searched again and again.
     no_comment_end: bool,
     no_cdata_end: bool,
+    no_subset_end: bool,
 }
 
 impl<'a> Lexer<'a> {
     /// Starts at the beginning of `text`.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, no_comment_end: false, no_cdata_end: false }
+        Self { text, at: 0, no_comment_end: false, no_cdata_end: false, no_subset_end: false }
     }
 
     /// How far it has read, in bytes.
@@ -86,8 +87,11 @@ impl<'a> Lexer<'a> {
     fn declaration_token(&mut self) -> Token<'a> {
         let rest = self.rest();
         let simple = memchr(b'>', rest.as_bytes()).map_or(rest.len(), |at| at + 1);
-        let subset =
-            rest[..simple].contains('[').then(|| memmem::find(rest.as_bytes(), b"]>").map(|at| at + 2)).flatten();
+        if self.no_subset_end || !rest[..simple].contains('[') {
+            return Token::Doctype(self.advance(simple));
+        }
+        let subset = memmem::find(rest.as_bytes(), b"]>").map(|at| at + 2);
+        self.no_subset_end = subset.is_none();
         Token::Doctype(self.advance(subset.unwrap_or(simple)))
     }
 

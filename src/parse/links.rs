@@ -134,7 +134,7 @@ pub fn absolute<'a>(link: &str, bases: impl IntoIterator<Item = &'a Url>) -> Opt
     }
 }
 
-/// Trims, drops line breaks inside (as browsers do) and repairs `http:/host` and `http:///host`.
+/// Trims, drops line breaks inside (as browsers do) and repairs `http:/host`, `http:///host` and `www.host`.
 fn tidy(link: &str) -> String {
     let link: String = link.trim().chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).collect();
     for scheme in ["http:", "https:"] {
@@ -142,7 +142,7 @@ fn tidy(link: &str) -> String {
         let host = link[rest.len()..].trim_start_matches('/');
         return if host.is_empty() { String::new() } else { format!("{scheme}//{host}") };
     }
-    link
+    if link.starts_with("www.") { format!("http://{link}") } else { link }
 }
 
 /// The scheme in lower case where it is one of those that matter here, `other` for any other, `None` for a relative link.
@@ -160,4 +160,76 @@ fn scheme_of(link: &str) -> Option<&'static str> {
 /// An absolute http(s) address.
 pub fn is_web(link: &str) -> bool {
     matches!(scheme_of(link.trim()), Some("http" | "https")) && Url::parse(link.trim()).is_ok_and(|url| url.has_host())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_of_a_link_are_one() {
+        let canonical_form = "https://example.org/world/talks";
+        for link in [
+            "http://example.org/world/talks",
+            "https://www.example.org/world/talks/",
+            "HTTPS://WWW.Example.ORG:443/world/talks",
+            "https://example.org/world/talks?utm_source=rss&utm_medium=feed",
+            "https://example.org/world/talks?fbclid=abc#top",
+            "https://example.org/world/talks/amp",
+            "https://amp.example.org/world/talks/amp/",
+            "https://example.org/world/talks?amp=1",
+            " https://example.org/world/talks?&gclid=1& ",
+        ] {
+            assert_eq!(canonical(link), canonical_form, "{link}");
+        }
+    }
+
+    #[test]
+    fn other_pages_stay_other() {
+        assert_eq!(canonical("https://example.org/?p=12&utm_id=3"), "https://example.org?p=12");
+        assert_eq!(canonical("https://example.org/a?id=2&page=1"), "https://example.org/a?id=2&page=1");
+        assert_eq!(canonical("https://example.org:8080/a#!/b"), "https://example.org:8080/a#!/b");
+        assert_eq!(canonical("https://example.org/champ"), "https://example.org/champ");
+        assert_eq!(canonical("https://www.org/"), "https://www.org");
+        assert_eq!(canonical("urn:uuid:1"), "urn:uuid:1");
+        assert_ne!(canonical("https://example.org/a"), canonical("https://example.org/A"));
+    }
+
+    #[test]
+    fn relative_links_find_their_base() {
+        let base = Url::parse("https://example.org/news/index.html").ok();
+        let absolute = |link| absolute(link, base.as_ref());
+        assert_eq!(absolute("talks").as_deref(), Some("https://example.org/news/talks"));
+        assert_eq!(absolute("/talks").as_deref(), Some("https://example.org/talks"));
+        assert_eq!(absolute("//other.example/talks").as_deref(), Some("https://other.example/talks"));
+        assert_eq!(
+            absolute("example.org:8080/talks").as_deref(),
+            Some("https://example.org/news/example.org:8080/talks")
+        );
+    }
+
+    #[test]
+    fn absolute_links_stay_as_given() {
+        for link in ["http://example.org", "https://Example.org/Ä b?c=%D0", "mailto:desk@example.org"] {
+            assert_eq!(absolute(link, None).as_deref(), Some(link));
+        }
+        assert_eq!(absolute("\n http:///example.org/a\n", None).as_deref(), Some("http://example.org/a"));
+        assert_eq!(absolute("www.example.org/a", None).as_deref(), Some("http://www.example.org/a"));
+    }
+
+    #[test]
+    fn dangerous_and_endless_links_are_dropped() {
+        for link in ["javascript:alert(1)", "JavaScript:x", "data:text/html,x", "file:///etc/passwd", "", "http://"] {
+            assert_eq!(absolute(link, None), None, "{link}");
+        }
+        assert_eq!(absolute(&format!("http://example.org/{}", "a".repeat(MAX_LINK)), None), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn canonical_is_stable(link in "(https?://)?(www\\.|amp\\.){0,2}[a-z.:/?&=#%é0-9]{0,40}") {
+            let once = canonical(&link);
+            proptest::prop_assert_eq!(canonical(&once), once);
+        }
+    }
 }

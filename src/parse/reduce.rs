@@ -231,7 +231,8 @@ impl<'a, 'u> Reducer<'a, 'u> {
     }
 
     fn begin_feed(&mut self, role: Role, tag: &Tag<'a, '_>, depth: usize, language: Option<String>) {
-        self.done.facts.set_format(role, tag.name);
+        let is_rdf = role == Role::Channel && tag.get(&["rdf:about"]).is_some(); // the root of RSS 1.1
+        self.done.facts.set_format(if is_rdf { Role::Rdf } else { role }, tag.name);
         if let Some(language) = language {
             self.done.facts.language.get_or_insert(language);
         }
@@ -383,8 +384,8 @@ fn fill(entry: &mut Draft, capture: Capture<'_>, bases: &Bases<'_>) {
 
 /// The end tag of a part of the document that is open: no field reaches beyond it.
 fn ends_structure(stack: &[Frame<'_>], name: &str) -> bool {
-    let is_name = ["item", "entry", "channel", "feed", "rss", "rdf"].iter().any(|part| same_name(part, name));
-    is_name && stack.iter().any(|frame| frame.role.is_structure() && same_name(frame.name, name))
+    role_of(name, Ns::Feed, &[]).is_structure()
+        && stack.iter().any(|frame| frame.role.is_structure() && same_name(frame.name, name))
 }
 
 /// The role of an element by its name as written.

@@ -64,17 +64,18 @@ impl<'a> Capture<'a> {
     pub fn is_ended_by(&self, role: Role) -> bool {
         match self.role {
             Role::Summary | Role::MinorSummary | Role::Content => {
-                role.is_structure() || matches!(role, Role::Published | Role::Guid)
+                // XML inside may have elements of these names too
+                role.is_structure() || !self.inline && matches!(role, Role::Published | Role::Guid)
             }
             Role::Author => role.is_structure() || matches!(role, Role::Published | Role::Summary | Role::Title),
-            Role::Aside => self.is_picture() && role.ends_short_field() || role.is_structure(),
+            Role::Aside => role.is_structure() || self.is_picture() && role.ends_short_field(),
             _ => role.ends_title(),
         }
     }
 
     /// An image or text input of RSS, which holds title, link and description alone.
     fn is_picture(&self) -> bool {
-        matches!(self.name.len(), 5 | 9)
+        same_name(self.name, "image") || same_name(self.name, "textinput")
     }
 
     pub fn push_text(&mut self, raw: &str, own: &Own<'_>) {

@@ -77,7 +77,7 @@ pub fn reference(text: &str, own: &Own<'_>, out: &mut String) -> usize {
         let Some(code) = code_point(number) else { return 0 };
         out.extend(character(code));
     } else {
-        let value = own.get(name).or_else(|| resolve_xml_entity(name)).or_else(|| resolve_html5_entity(name));
+        let value = resolve_xml_entity(name).or_else(|| own.get(name)).or_else(|| resolve_html5_entity(name));
         let Some(value) = value else { return 0 };
         out.push_str(value);
     }

@@ -123,8 +123,7 @@ impl<'a> Capture<'a> {
 
     fn push_tag(&mut self, open: &str, name: &str, close: &str) {
         if self.text.len() + name.len() + 3 < self.limit() {
-            let local = name.rsplit(':').next().unwrap_or(name);
-            self.text.extend([open, local, close]);
+            self.text.extend([open, local(name), close]);
         }
     }
 
@@ -150,8 +149,10 @@ fn permalink(role: Role, tag: &Tag<'_, '_>) -> Option<bool> {
 
 /// Whether an end tag fits a start tag: same local name, whatever case and prefix.
 pub fn same_name(start: &str, end: &str) -> bool {
-    fn local(name: &str) -> &str {
-        name.rsplit(':').next().unwrap_or(name)
-    }
     start == end || local(start).eq_ignore_ascii_case(local(end))
+}
+
+/// A name without its prefix.
+pub fn local(name: &str) -> &str {
+    memchr::memrchr(b':', name.as_bytes()).map_or(name, |colon| &name[colon + 1..])
 }

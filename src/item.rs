@@ -84,6 +84,8 @@ pub struct Document {
     pub hints: PollHints,
     /// Entries in document order.
     pub entries: Vec<Entry>,
+    /// Entries beyond the most that are kept of one document.
+    pub dropped: usize,
 }
 
 /// Family of a feed document.

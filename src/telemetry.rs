@@ -22,11 +22,7 @@ pub struct TelemetryError {
 /// # Errors
 /// When the level is not a filter that tracing understands.
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
-    let wrong = |error: tracing_subscriber::filter::ParseError| TelemetryError {
-        level: config.level.clone(),
-        reason: error.to_string(),
-    };
-    let filter = EnvFilter::builder().parse(&config.level).map_err(wrong)?;
+    let filter = filter(&config.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is set already, which is what we want.
     let _ = match config.format {
@@ -34,4 +30,13 @@ pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().try_init(),
     };
     Ok(())
+}
+
+/// Reads a level or filter.
+///
+/// # Errors
+/// When it is not a filter that tracing understands.
+pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
+    let wrong = |reason: String| TelemetryError { level: level.to_owned(), reason };
+    EnvFilter::builder().parse(level).map_err(|error| wrong(error.to_string()))
 }

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use super::setup::configured_feeds;
+use super::setup::{checked, configured_feeds};
 use super::{Common, Exit};
-use crate::config::{DEFAULTS, load};
+use crate::config::DEFAULTS;
 
 /// Subcommands of `config`.
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub(super) fn run(common: &Common, command: ConfigCommand) -> anyhow::Result<Exi
     match command {
         ConfigCommand::Show => write!(std::io::stdout(), "{DEFAULTS}")?,
         ConfigCommand::Check => {
-            let loaded = load(common.config.as_deref(), std::env::vars())?;
+            let loaded = checked(common.config.as_deref())?;
             let feeds = configured_feeds(&loaded)?;
             let name = common.config.as_deref().map_or("built-in defaults".into(), |path| path.display().to_string());
             writeln!(std::io::stdout(), "{name}: good, {} feeds", feeds.len())?;

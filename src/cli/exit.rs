@@ -22,6 +22,15 @@ pub enum Exit {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// An error with its causes in one line, each said once: a message may already hold its cause.
+pub fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        known if known.contains(&cause) => text,
+        known => format!("{known}: {cause}"),
+    })
+}
+
 impl Exit {
     /// The exit code of an error.
     ///
@@ -41,5 +50,25 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = Err::<(), _>(UsageError("read x: no such file".into())).context("start").unwrap_err();
+        assert_eq!(message(&error), "start: read x: no such file");
+        assert_eq!(message(&error.context("start: read x: no such file")), "start: read x: no such file");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(Exit::of(&anyhow::Error::from(pipe).context("write")), Exit::Ok);
     }
 }

@@ -24,6 +24,9 @@ pub struct FlowArgs {
     /// Least probability of an alert (0–1), over [model] threshold.
     #[arg(long, value_name = "X")]
     pub threshold: Option<f32>,
+    /// Networks (CIDR) or hosts that may be fetched from although they are not public, besides [fetch] allow_net.
+    #[arg(long, value_name = "CIDR", num_args = 1..)]
+    pub allow_net: Vec<String>,
 }
 
 impl FlowArgs {
@@ -37,6 +40,7 @@ impl FlowArgs {
         if let Some(threshold) = self.threshold {
             config.model.threshold = Threshold::At(threshold);
         }
+        config.fetch.allow_net.extend(self.allow_net.iter().cloned());
         check_model(&config.model)
     }
 }

@@ -4,7 +4,7 @@ mod backfill;
 mod check;
 mod config;
 mod demo;
-mod exit;
+pub mod exit;
 mod feeds;
 mod flow;
 mod parse;

@@ -50,6 +50,11 @@ impl Progress {
 }
 
 fn message(totals: &Totals) -> String {
-    let sources = totals.documents + totals.not_modified + totals.failed;
-    format!("{sources} sources · {} items · {} to judge · {} alerts", totals.items, totals.waiting(), totals.alert)
+    format!(
+        "{} sources · {} items · {} to judge · {} alerts",
+        totals.sources(),
+        totals.items,
+        totals.waiting(),
+        totals.alert
+    )
 }

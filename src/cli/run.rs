@@ -1,5 +1,6 @@
 //! `demarche run`: the daemon, or one round with `--once`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,9 +34,6 @@ pub struct RunArgs {
     /// Poll every DURATION ("90s", "2h"), whatever floors and servers say: for tests and feeds of your own.
     #[arg(long, value_name = "DURATION", value_parser = humantime_serde::re::humantime::parse_duration)]
     pub interval: Option<Duration>,
-    /// Networks (CIDR) or hosts that may be fetched from although they are private, over [fetch] allow_net.
-    #[arg(long, value_name = "CIDR", num_args = 1..)]
-    pub allow_net: Vec<String>,
     /// With --once: print the closing totals as one JSON object on standard output.
     #[arg(long, requires = "once")]
     pub json: bool,
@@ -48,7 +46,20 @@ pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
     let totals = poll(&mut setup, &args)?;
     let file = setup.state.join(&setup.config().output.file);
     summary::show(&totals, args.json, "feeds", &file)?;
+    if args.once && totals.sources() == 0 {
+        say_when(&setup)?;
+    }
     Ok(if args.once { summary::exit(&totals) } else { Exit::Ok })
+}
+
+/// Nothing was due: floors and servers' hints hold across runs.
+fn say_when(setup: &Setup) -> anyhow::Result<()> {
+    let Some(next) = Store::open(&setup.state)?.next_due()? else { return Ok(()) };
+    let next = next.format("%Y-%m-%d %H:%M UTC");
+    Ok(writeln!(
+        std::io::stderr(),
+        "no feed was due; the next is at {next} (--interval polls feeds of your own sooner)"
+    )?)
 }
 
 /// One run over the feeds that `args` or the configuration name.
@@ -57,7 +68,6 @@ pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> 
     if args.json && setup.config().output.file.as_os_str() == "-" {
         return Err(UsageError("print the totals: --json and --out - both want standard output".into()).into());
     }
-    setup.loaded.config.fetch.allow_net.extend(args.allow_net.iter().cloned());
     let feeds = named_feeds(args)?;
     let _lock = Store::lock(&setup.state)?;
     let mut store = Store::open(&setup.state)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::Common;
 use super::exit::UsageError;
-use crate::config::{Config, Loaded, load};
+use crate::config::{Config, ConfigError, Loaded, Problem, load};
 use crate::store::FeedSpec;
 
 /// The configuration in force.
@@ -23,7 +23,7 @@ impl Setup {
 
 /// Reads the configuration, lays the common flags over it and starts the log.
 pub(super) fn setup(common: &Common) -> anyhow::Result<Setup> {
-    let mut loaded = load(common.config.as_deref(), std::env::vars())?;
+    let mut loaded = checked(common.config.as_deref())?;
     let log = &mut loaded.config.log;
     log.format = common.log_format.unwrap_or(log.format);
     log.level = common.log_level.clone().unwrap_or(std::mem::take(&mut log.level));
@@ -33,6 +33,37 @@ pub(super) fn setup(common: &Common) -> anyhow::Result<Setup> {
         None => state_dir(&loaded)?,
     };
     Ok(Setup { loaded, state })
+}
+
+/// The configuration, refused with everything that is wrong with it: keys, values, and what they refer to.
+pub(super) fn checked(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let loaded = load(file, std::env::vars())?;
+    let problems = problems(&loaded);
+    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError::Wrong(problems)) }
+}
+
+fn problems(loaded: &Loaded) -> Vec<Problem> {
+    let config = &loaded.config;
+    let mut found = Vec::new();
+    let mut add = |key: &str, message: String| {
+        let file = loaded.file.as_ref().map_or("environment".into(), |file| file.display().to_string());
+        found.push(Problem { place: format!("{file}: {key}"), message });
+    };
+    config.model.problems().into_iter().for_each(|problem| add("[model]", problem));
+    if let Err(error) = crate::telemetry::filter(&config.log.level) {
+        add("[log] level", error.to_string());
+    }
+    for opml in &config.feeds.opml {
+        if let Err(error) = read_opml(&loaded.relative(opml)) {
+            add("[feeds] opml", error.to_string());
+        }
+    }
+    for feed in &config.feed {
+        if let Err(error) = address(&feed.url) {
+            add("[[feed]] url", error.to_string());
+        }
+    }
+    found
 }
 
 fn state_dir(loaded: &Loaded) -> anyhow::Result<PathBuf> {

@@ -1,13 +1,42 @@
-//! Bytes of a feed document to a [`Document`]: decode, repair and reduce, feed-rs, normalise.
+//! Bytes of a feed document to a [`Document`], in small layers, each tested on its own:
+//!
+//! ```text
+//! bytes → decode → lex → reduce → feed-rs → normalise → Document
+//!                      ↘ json ↗
+//! ```
+//!
+//! `decode` settles the encoding. `reduce` reads any dialect of RSS, Atom and CDF, however broken (`lex`, `entities`,
+//! `vocabulary`), and writes a small well-formed Atom document with only what we use; by that, nothing that feed-rs
+//! refuses or panics on reaches it. `normalise` makes clean text (`text`), absolute links ([`links`]), UTC times
+//! ([`dates`]) and a language (`language`) of feed-rs's model. JSON Feed has a path of its own (`json`).
+//!
+//! Every layer is pure and linear in the length of the body, with every growth capped.
 
 pub mod dates;
+mod decode;
+mod entities;
 mod error;
+mod json;
+mod language;
+mod lex;
 pub mod links;
+mod normalise;
+mod reduce;
+mod suspect;
+mod text;
+mod vocabulary;
 
+pub use decode::decode;
 pub use error::{ErrorKind, Layer, Lookalike, ParseError};
+pub use reduce::{Reduced, reduce};
+pub use text::{MAX_SUMMARY, MAX_TITLE};
 
-use crate::item::{Document, Entry, Format};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use feed_rs::model;
+use url::Url;
+
+use crate::item::Document;
 
 /// What is known about a document besides its bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,45 +44,60 @@ pub struct Context<'a> {
     /// The HTTP `Content-Type` header.
     pub content_type: Option<&'a str>,
     /// Where the document was fetched from, after redirects.
-    pub url: Option<&'a url::Url>,
+    pub url: Option<&'a Url>,
 }
 
 /// Reads a feed document.
 ///
 /// # Errors
-/// Says what was served instead, or which layer gave up where.
+/// Says what was served instead of a feed, or which layer gave up where; see [`ParseError::kind`].
 pub fn parse(body: &[u8], context: &Context<'_>) -> Result<Document, ParseError> {
-    let broken = |reason: String| ParseError::Broken { layer: Layer::Feed, position: 0, reason };
-    let base = context.url.map(url::Url::as_str);
-    let read = std::panic::catch_unwind(|| {
+    // the layers are not known to panic; a mistake in one of them must cost one document, not the process
+    catch_unwind(AssertUnwindSafe(|| parse_layers(body, context))).unwrap_or_else(|_| Err(panicked(Layer::Repair)))
+}
+
+fn parse_layers(body: &[u8], context: &Context<'_>) -> Result<Document, ParseError> {
+    if let Some(looks_like) = suspect::binary(body) {
+        return Err(ParseError::NotAFeed { looks_like, layer: Layer::Decode, position: 0 });
+    }
+    let text = decode(body, context.content_type);
+    if text.trim().is_empty() {
+        return Err(ParseError::NoContent { bytes: body.len() });
+    }
+    if json::is_json(&text) {
+        return json::parse(&text, context.url);
+    }
+    let reduced = reduce(&text, context.url);
+    if reduced.facts.format.is_none() {
+        let looks_like = suspect::text(&text, reduced.root.as_deref());
+        return Err(ParseError::NotAFeed { looks_like, layer: Layer::Repair, position: reduced.position });
+    }
+    let (position, entries) = (reduced.position, reduced.beside.len());
+    let feed = read(reduced.xml)?;
+    if feed.entries.len() != entries {
+        let reason = format!("{} of {entries} entries came back", feed.entries.len());
+        return Err(ParseError::Broken { layer: Layer::Feed, position: 0, reason });
+    }
+    let document = normalise::document(feed, reduced.facts, reduced.beside, context.url);
+    let is_hollow = document.title.is_none() && document.entries.is_empty();
+    if is_hollow { Err(ParseError::Hollow { layer: Layer::Repair, position }) } else { Ok(document) }
+}
+
+/// feed-rs over the small document. A fresh parser each time, since it keeps state; ids are left as they are, since it
+/// would make up random ones.
+fn read(xml: String) -> Result<model::Feed, ParseError> {
+    let parser = || {
         feed_rs::parser::Builder::new()
-            .base_uri(base)
             .id_generator(|_, _, _| String::new())
             .timestamp_parser(dates::parse)
+            .sanitize_content(false)
             .build()
-            .parse(body)
-    });
-    let feed = read.map_err(|_| broken("panic".into()))?.map_err(|error| broken(error.to_string()))?;
-    let text = |text: Option<model::Text>| text.map(|text| text.content).unwrap_or_default();
-    Ok(Document {
-        format: Format::Rss2,
-        title: feed.title.map(|title| title.content),
-        site: feed.links.first().map(|link| link.href.clone()),
-        entries: feed
-            .entries
-            .into_iter()
-            .map(|entry| Entry {
-                guid: Some(entry.id).filter(|id| !id.is_empty()),
-                title: text(entry.title),
-                link: entry.links.first().map(|link| link.href.clone()),
-                summary: text(entry.summary),
-                published: entry.published.or(entry.updated),
-                updated: entry.updated,
-                authors: entry.authors.into_iter().filter_map(|person| person.name).collect(),
-                categories: entry.categories.into_iter().map(|category| category.term).collect(),
-                language: entry.language.or_else(|| feed.language.clone()),
-            })
-            .collect(),
-        ..Document::default()
-    })
+            .parse(xml.as_bytes())
+    };
+    let read = catch_unwind(AssertUnwindSafe(parser)).map_err(|_| panicked(Layer::Feed))?;
+    read.map_err(|error| ParseError::Broken { layer: Layer::Feed, position: 0, reason: error.to_string() })
+}
+
+fn panicked(layer: Layer) -> ParseError {
+    ParseError::Broken { layer, position: 0, reason: "the parser itself failed; please report this document".into() }
 }

@@ -15,7 +15,7 @@ pub(super) async fn poll(polling: &Polling, feed: DueFeed, now: DateTime<Utc>) -
     let validators: Validators =
         feed.validators.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let url = Url::parse(&feed.url).unwrap();
-    let answer = polling.fetcher.fetch(&Request { url: &url, validators: &validators }, now).await;
+    let answer = polling.fetcher.fetch(&Request { url: &url, validators: &validators, credential: None }, now).await;
     match answer {
         Ok(Answer { outcome: Outcome::NotModified, status, .. }) => {
             doc(polling, &feed, now, Kind::NotModified, status, None, None, Intake::default(), None)

@@ -58,6 +58,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Feeds or files that were asked, whatever came of it.
+    pub fn sources(&self) -> u64 {
+        self.documents + self.not_modified + self.failed
+    }
+
     /// Items that were to be judged and are not yet: `new + reopened + resumed` less the judged.
     pub fn waiting(&self) -> u64 {
         (self.new + self.reopened + self.resumed).saturating_sub(self.alert + self.irrelevant + self.unscorable)

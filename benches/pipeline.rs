@@ -1,0 +1,106 @@
+//! The pipeline without the model: documents from disk, parsed, deduplicated, committed, judged by a stub, delivered.
+//!
+//! What it measures is everything that demarche itself adds around the scorer. `cargo bench --bench pipeline`.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use demarche::backfill::{Files, read_files};
+use demarche::classify::{AlertOn, ModelInfo, ScoreError, Scorer, Text, Worker};
+use demarche::config::Fsync;
+use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
+use demarche::pipeline::{AlertRule, Flow, Mode, Tally, Totals, feed_documents};
+use demarche::sink::JsonlSink;
+use demarche::store::{Store, StoreHandle};
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+const DOCUMENTS: usize = 100;
+const ITEMS: usize = 30;
+
+/// Finds every twentieth item relevant, at no cost.
+struct Stub(ModelInfo);
+
+impl Scorer for Stub {
+    fn model(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
+        Ok(texts.iter().map(|text| verdict(text.title.contains("talks"))).collect())
+    }
+
+    fn explain(&mut self, _text: &Text) -> Result<Vec<Reason>, ScoreError> {
+        Ok(Vec::new())
+    }
+}
+
+fn verdict(relevant: bool) -> Verdict {
+    let negotiation = if relevant { 1.0 } else { 0.0 };
+    Verdict {
+        grade: GradeProbs { negotiation, diplomacy: 0.0, neither: 1.0 - negotiation },
+        stage: StageGuess { label: Stage::Held, confidence: 1.0 },
+        reasons: Vec::new(),
+    }
+}
+
+/// RSS documents of real size: 30 items, about 20 KB.
+fn write_documents(dir: &Path) {
+    for document in 0..DOCUMENTS {
+        let mut xml = format!("<rss version=\"2.0\"><channel><title>Outlet {document}</title>");
+        for item in 0..ITEMS {
+            let n = document * ITEMS + item;
+            let subject = if n % 20 == 0 { "talks" } else { "weather" };
+            let summary = format!("Paragraph {n} on {subject} with words enough to look like a lead. ").repeat(8);
+            write!(
+                xml,
+                "<item><title>Item {n} on {subject}</title><guid>urn:item:{n}</guid><link>https://o{document}.example/{n}</link>\
+                 <pubDate>Tue, 06 Oct 2026 10:00:00 GMT</pubDate><description>{summary}</description></item>"
+            )
+            .expect("a string takes everything");
+        }
+        std::fs::write(dir.join(format!("{document}.xml")), xml + "</channel></rss>").expect("a writable directory");
+    }
+}
+
+fn run(documents: &Path) -> Totals {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let tally = Arc::new(Tally::default());
+    runtime.block_on(async {
+        let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
+        let (store, thread) = StoreHandle::start(Store::open(state.path()).expect("a database")).expect("a thread");
+        let flow = Flow {
+            store: store.clone(),
+            scorer: Worker::start(1, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
+            sink: JsonlSink::open(&state.path().join("alerts.jsonl"), Fsync::Never).expect("a file"),
+            mode: Mode::Once,
+            tally: tally.clone(),
+        };
+        let files = Files::find(&[documents.to_owned()]).expect("the documents");
+        let stop = CancellationToken::new();
+        let (counted, reading) = (tally.clone(), stop.clone());
+        let read = |documents| read_files(files, store, counted, documents, reading).boxed();
+        feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
+        tokio::task::block_in_place(|| thread.join());
+    });
+    tally.totals()
+}
+
+fn bench(criterion: &mut Criterion) {
+    let documents = tempfile::tempdir().expect("a temporary directory");
+    write_documents(documents.path());
+    let totals = run(documents.path());
+    assert_eq!((totals.new, totals.delivered), ((DOCUMENTS * ITEMS) as u64, (DOCUMENTS * ITEMS / 20) as u64));
+    let mut group = criterion.benchmark_group("pipeline");
+    group.throughput(Throughput::Elements(totals.items)).sample_size(10);
+    group.bench_function("3,000 items, stub scorer", |bencher| bencher.iter(|| run(documents.path())));
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,5 +1,4 @@
 //! The commands around the flow: what they print, and how they end.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,5 +1,4 @@
 //! What goes wrong on the way, and what the user reads then: each feed's own trouble, and the disk's.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,5 +1,4 @@
 //! From feeds to alerts: the real binary against a scripted origin.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -1,5 +1,4 @@
 //! Killed, stopped, started again: nothing lost, nothing twice, every line whole.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "support/program.rs"]
 mod program;

@@ -104,7 +104,6 @@ fn an_alert_file_that_cannot_be_made_is_named() {
 
 #[test]
 fn a_state_directory_that_cannot_be_made_is_named() {
-    let program = Program::new();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_demarche"));
     let output = command.args(["feeds", "list", "--state", "/proc/nowhere"]).output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();

@@ -53,7 +53,7 @@ fn write_documents(dir: &Path) {
         let mut xml = format!("<rss version=\"2.0\"><channel><title>Outlet {document}</title>");
         for item in 0..ITEMS {
             let n = document * ITEMS + item;
-            let subject = if n % 20 == 0 { "talks" } else { "weather" };
+            let subject = if n.is_multiple_of(20) { "talks" } else { "weather" };
             let summary = format!("Paragraph {n} on {subject} with words enough to look like a lead. ").repeat(8);
             write!(
                 xml,

@@ -43,7 +43,7 @@ pub enum PublishedSource {
 }
 
 /// One entry of a feed as the parser leaves it: clean text, absolute links, UTC times.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The feed's own id for the entry (guid, atom:id, rdf:about, JSON Feed id), if it gave one.
     pub guid: Option<String>,

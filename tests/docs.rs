@@ -1,6 +1,5 @@
 //! The documents say what the program does: the README's configuration table is made from `config/demarche.toml`, and
 //! its commands are those of `--help`. `UPDATE_DOCS=1 cargo test --test docs` writes the table anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 use std::process::Command;
 

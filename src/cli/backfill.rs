@@ -36,7 +36,6 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
         let (store, tally, stop_reading) = (flow.store.clone(), flow.tally.clone(), stop.clone());
         Ok(feed_documents(flow, |documents| read_files(files, store, tally, documents, stop_reading).boxed(), stop))
     }))?;
-    let file = setup.state.join(&setup.config().output.file);
-    summary::show(&totals, args.json, "files", &file)?;
+    summary::show(&totals, args.json, "files", &setup.alert_file())?;
     Ok(summary::exit(&totals))
 }

@@ -64,7 +64,7 @@ pub(super) async fn drive(
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
     let config = setup.config();
-    let sink = JsonlSink::open(&setup.state.join(&config.output.file), config.output.fsync)?;
+    let sink = JsonlSink::open(&setup.alert_file(), config.output.fsync)?;
     let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();

@@ -46,8 +46,7 @@ pub struct RunArgs {
 pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
     let mut setup = setup(common)?;
     let totals = poll(&mut setup, &args)?;
-    let file = setup.state.join(&setup.config().output.file);
-    summary::show(&totals, args.json, "feeds", &file)?;
+    summary::show(&totals, args.json, "feeds", &setup.alert_file())?;
     if args.once && totals.sources() == 0 {
         say_when(&setup)?;
     }

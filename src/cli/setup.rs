@@ -21,6 +21,12 @@ impl Setup {
     pub fn config(&self) -> &Config {
         &self.loaded.config
     }
+
+    /// The alert file; `-` for standard output.
+    pub fn alert_file(&self) -> PathBuf {
+        let file = &self.config().output.file;
+        if file.as_os_str() == "-" { file.clone() } else { self.state.join(file) }
+    }
 }
 
 /// Reads the configuration, lays the common flags over it and starts the log.

@@ -29,7 +29,11 @@ pub(super) fn lines(totals: &Totals, source: &str, file: &Path) -> String {
             text += &format!(", {count} {what}");
         }
     }
-    text + &format!("\nalerts   {} written to {}", t.delivered, file.display())
+    text + &format!(
+        "\nalerts   {} written to {}",
+        t.delivered,
+        if file.as_os_str() == "-" { "standard output".into() } else { file.display().to_string() }
+    )
 }
 
 /// Shows the totals: as JSON on standard output for programs, else in words on standard error, out of the way of alerts

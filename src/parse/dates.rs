@@ -259,8 +259,8 @@ fn one_number(number: u32, length: usize) -> Option<NaiveDate> {
     }
 }
 
-/// Year first when it has four digits or a `T` follows; else day and month: `/` is read the American way unless that
-/// cannot be, `.` and `-` the European way.
+/// Year first when it has four digits, a `T` follows, or dashes stand between two-digit parts (ISO 8601); else day and
+/// month: `/` is read the American way unless that cannot be, `.` and blanks the European way.
 fn three_numbers(
     first: (u32, usize, char),
     second: (u32, usize, char),
@@ -270,7 +270,8 @@ fn three_numbers(
     if first.1 == 4 {
         return date(first.0, second.0, third.0);
     }
-    if iso && third.1 <= 2 {
+    let dashed = second.2 == '-' && third.2 == '-';
+    if third.1 <= 2 && (iso || dashed) {
         return date(full_year(first.0, first.1), second.0, third.0);
     }
     let year = full_year(third.0, third.1);
@@ -278,8 +279,11 @@ fn three_numbers(
     if second.2 == '/' { american.or(european) } else { european.or(american) }
 }
 
+/// A day that its month lacks (30 February) runs over into the next month, as in C's `mktime`.
 fn date(year: u32, month: u32, day: u32) -> Option<NaiveDate> {
-    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)
+    let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, 1)?;
+    let day = (1..=31).contains(&day).then(|| day - 1)?;
+    first.checked_add_days(chrono::Days::new(day.into()))
 }
 
 /// Two digits below 90 are of this century, as in most feed readers; three are years since 1900 (a Perl slip).
@@ -359,6 +363,8 @@ mod tests {
             ("10/06/2018", "2018-10-06"),
             ("23/06/2018", "2018-06-23"),
             ("06.10.2018", "2018-10-06"),
+            ("18-10-06", "2018-10-06"),
+            ("2018-09-31", "2018-10-01"),
         ] {
             assert_eq!(shown(text), format!("{day}T00:00:00"), "{text}");
         }
@@ -408,7 +414,7 @@ mod tests {
             "06",
             "0001-01-01T00:00:00Z",
             "2018-13-45",
-            "30 Feb 2018",
+            "35 Feb 2018",
             "12:30",
             "99:99 Oct",
             ":",

@@ -1,6 +1,8 @@
 //! Bytes to text. The order of trust: byte order mark, valid UTF-8, nearly valid UTF-8, the HTTP charset, the XML
 //! declaration, a guess. Pure; never fails: what nothing explains is read as UTF-8 with its bad bytes as windows-1252.
 
+mod ebcdic;
+
 use std::borrow::Cow;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
@@ -36,7 +38,7 @@ fn to_text<'a>(body: &'a [u8], content_type: Option<&str>) -> Cow<'a, str> {
     decoded.unwrap_or_else(|| Cow::Owned(patched_utf8(body)))
 }
 
-/// UTF-16 and UTF-32 of either byte order, by their mark or by the zero bytes around the first `<`.
+/// UTF-16 and UTF-32 of either byte order, by their mark or by the zero bytes around the first `<`; EBCDIC.
 fn wide(body: &[u8]) -> Option<Cow<'_, str>> {
     match body {
         [0xff, 0xfe, 0, 0, rest @ ..] => Some(utf32(rest, u32::from_le_bytes)),
@@ -47,6 +49,7 @@ fn wide(body: &[u8]) -> Option<Cow<'_, str>> {
         [0xfe, 0xff, rest @ ..] => Some(UTF_16BE.decode_without_bom_handling(rest).0),
         [b'<' | b'{' | b' ' | b'\n' | b'\r', 0, _, 0, ..] => Some(UTF_16LE.decode_without_bom_handling(body).0),
         [0, b'<' | b'{' | b' ' | b'\n' | b'\r', 0, _, ..] => Some(UTF_16BE.decode_without_bom_handling(body).0),
+        _ if body.starts_with(ebcdic::MARK) => Some(Cow::Owned(ebcdic::decode(body))),
         _ => None,
     }
 }
@@ -61,7 +64,7 @@ fn charset_of(content_type: Option<&str>) -> Option<&'static Encoding> {
     let parameters = content_type?.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let mut named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
     let (_, label) = named.next()?;
-    Encoding::for_label(label.trim().trim_matches(['"', '\'']).as_bytes())
+    encoding_named(label.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
 /// The `encoding` of the XML declaration.
@@ -74,14 +77,28 @@ fn declared_encoding(body: &[u8]) -> Option<&'static Encoding> {
     let open = value.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
     let value = &value[open + 1..];
     let close = value.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
-    Encoding::for_label(&value[..close])
+    encoding_named(&value[..close])
 }
+
+/// The encoding of a label; underscores and the Mac's own name are taken too, which the web's list of labels lacks.
+fn encoding_named(label: &[u8]) -> Option<&'static Encoding> {
+    let dashed: Vec<u8> =
+        label.iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect();
+    let dashed = if matches!(dashed.as_slice(), b"mac-roman" | b"macroman") { b"macintosh".to_vec() } else { dashed };
+    Encoding::for_label(label).or_else(|| Encoding::for_label(&dashed))
+}
+
+/// How many more bad bytes than good characters settle that a text is not UTF-8.
+const TOO_BAD: usize = 1_000;
 
 /// Whether the bytes are UTF-8 but for some slips: at least as many well-formed characters beyond ASCII as bad bytes.
 /// Text in a legacy encoding forms such characters only by rare chance.
 fn is_nearly_utf8(body: &[u8]) -> bool {
     let (mut good, mut bad) = (0_usize, 0_usize);
     for chunk in body.utf8_chunks() {
+        if bad > good + TOO_BAD {
+            return false;
+        }
         // a character beyond ASCII is one byte that starts it, which is no continuation byte
         good += chunk.valid().bytes().filter(|&byte| byte >= 0xc0).count();
         bad += chunk.invalid().len();

@@ -5,8 +5,8 @@ use quick_xml::escape::{resolve_html5_entity, resolve_xml_entity};
 /// Longest name of a reference, in bytes (HTML's longest is 31). Bounds the search behind a bare `&`.
 const MAX_NAME: usize = 40;
 
-/// Most entities taken from a document type, and the longest value of one, in bytes. Values with references to other
-/// entities are not taken at all, so nothing can expand.
+/// Most entities taken from a document type, and the longest value of one, in bytes. References to other entities inside
+/// a value are never resolved, so nothing can expand.
 const MAX_OWN: usize = 64;
 const MAX_VALUE: usize = 256;
 
@@ -24,10 +24,7 @@ impl<'a> Own<'a> {
             let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else { continue };
             let Some((value, _)) = rest[1..].split_once(quote) else { continue };
             if value.len() <= MAX_VALUE && self.0.len() < MAX_OWN && !value.contains('<') {
-                let value = decoded(value, &Own::default());
-                if !value.contains('&') {
-                    self.0.push((name, value));
-                }
+                self.0.push((name, decoded(value, &Own::default())));
             }
         }
     }
@@ -62,7 +59,12 @@ pub fn decode_into(text: &str, own: &Own<'_>, limit: usize, out: &mut String) {
 /// Appends as much of `text` as fits into `limit` bytes of `out`.
 pub fn push_limited(text: &str, limit: usize, out: &mut String) {
     let room = limit.saturating_sub(out.len());
-    out.push_str(&text[..text.floor_char_boundary(room)]);
+    out.push_str(&text[..floor_boundary(text, room)]);
+}
+
+/// The last place at or before `at` where `text` can be cut.
+pub fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 /// Resolves the reference that `text` (from its `&` on) begins with. Gives its length, 0 where it is none.
@@ -75,7 +77,7 @@ pub fn reference(text: &str, own: &Own<'_>, out: &mut String) -> usize {
         let Some(code) = code_point(number) else { return 0 };
         out.extend(character(code));
     } else {
-        let value = own.get(name).or_else(|| resolve_xml_entity(name)).or_else(|| resolve_html5_entity(name));
+        let value = resolve_xml_entity(name).or_else(|| own.get(name)).or_else(|| resolve_html5_entity(name));
         let Some(value) = value else { return 0 };
         out.push_str(value);
     }
@@ -134,12 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn takes_simple_definitions_and_refuses_expanding_ones() {
+    fn takes_definitions_without_expanding_them() {
         let mut own = Own::default();
         own.define(
             "<!DOCTYPE feed [<!ENTITY a \"peace\"> <!ENTITY b '&#233;'> <!ENTITY c \"&a;&a;\"> <!ENTITY % d \"x\">]>",
         );
-        assert_eq!(decoded("&a; &b; &c; &d;", &own), "peace é &c; &d;");
+        assert_eq!(decoded("&a; &b; &c; &d;", &own), "peace é &a;&a; &d;");
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn document(feed: Feed, url: Option<&Url>) -> Document {
     let authors = [feed.authors.0, feed.author.0].concat();
     let items = feed.items.unwrap_or_default();
     let entry = |item: Item| entry(item, site_url.iter().chain(url), language.as_ref(), &authors);
-    Document {
+    let mut document = Document {
         format: Format::Json,
         title: feed.title.0.map(|title| plain(&title, Kind::Text, MAX_TITLE)).filter(|title| !title.is_empty()),
         self_url: absolute(feed.feed_url.0),
@@ -96,7 +96,9 @@ fn document(feed: Feed, url: Option<&Url>) -> Document {
         dropped: items.dropped,
         site,
         ..Document::default()
-    }
+    };
+    language::detect_missing(&mut document.entries);
+    document
 }
 
 fn entry<'u>(
@@ -119,7 +121,7 @@ fn entry<'u>(
     let language = item.language.0.as_deref().and_then(language::declared).or_else(|| feed_language.cloned());
     Entry {
         guid: item.id.0.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty() && id.len() <= MAX_ID),
-        language: language.or_else(|| language::detected(&title, &summary)),
+        language,
         authors: authors.iter().filter_map(|name| normalise::author(name)).collect(),
         categories: item.tags.0.iter().filter_map(|tag| normalise::label(tag)).collect(),
         published: published.or(updated),

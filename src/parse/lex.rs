@@ -5,6 +5,8 @@
 
 use memchr::{memchr, memchr3, memmem};
 
+const CDATA: &[u8] = b"<![CDATA[";
+
 /// One piece of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
@@ -25,15 +27,16 @@ pub enum Token<'a> {
 pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    /// Set when no `-->` (or `]]>`) is left, so that a text full of unclosed ones is not searched again and again.
+    /// Set when no `-->`, `]]>` or `]>` is left, so that a text full of unclosed ones is not searched again and again.
     no_comment_end: bool,
     no_cdata_end: bool,
+    no_subset_end: bool,
 }
 
 impl<'a> Lexer<'a> {
     /// Starts at the beginning of `text`.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, no_comment_end: false, no_cdata_end: false }
+        Self { text, at: 0, no_comment_end: false, no_cdata_end: false, no_subset_end: false }
     }
 
     /// How far it has read, in bytes.
@@ -67,17 +70,20 @@ impl<'a> Lexer<'a> {
         self.at += end.unwrap_or(self.rest().len());
     }
 
-    /// A CDATA section; one without end goes up to the next end tag.
+    /// A CDATA section. One whose element is closed before the next section begins was left open, as was one without
+    /// any end: it goes up to the next end tag.
     fn cdata_token(&mut self) -> Token<'a> {
-        self.at += "<![CDATA[".len();
+        self.at += CDATA.len();
         let rest = self.rest().as_bytes();
-        let end = if self.no_cdata_end { None } else { memmem::find(rest, b"]]>") };
+        let before_next = &rest[..memmem::find(rest, CDATA).unwrap_or(0)];
+        let left_open = memmem::find(before_next, b"]]>").is_none() && memmem::find(before_next, b"</").is_some();
+        let end = if left_open || self.no_cdata_end { None } else { memmem::find(rest, b"]]>") };
         if let Some(end) = end {
             let inside = self.advance(end);
             self.at += 3;
             return Token::Cdata(inside);
         }
-        self.no_cdata_end = true;
+        self.no_cdata_end |= !left_open;
         let end = memmem::find(rest, b"</").unwrap_or(rest.len());
         Token::Cdata(self.advance(end))
     }
@@ -86,8 +92,11 @@ impl<'a> Lexer<'a> {
     fn declaration_token(&mut self) -> Token<'a> {
         let rest = self.rest();
         let simple = memchr(b'>', rest.as_bytes()).map_or(rest.len(), |at| at + 1);
-        let subset =
-            rest[..simple].contains('[').then(|| memmem::find(rest.as_bytes(), b"]>").map(|at| at + 2)).flatten();
+        if self.no_subset_end || !rest[..simple].contains('[') {
+            return Token::Doctype(self.advance(simple));
+        }
+        let subset = memmem::find(rest.as_bytes(), b"]>").map(|at| at + 2);
+        self.no_subset_end = subset.is_none();
         Token::Doctype(self.advance(subset.unwrap_or(simple)))
     }
 
@@ -121,7 +130,7 @@ impl<'a> Iterator for Lexer<'a> {
             match bytes {
                 [] => return None,
                 [b'<', b'!', b'-', b'-', ..] => self.skip_comment(),
-                [b'<', b'!', b'[', b'C', b'D', b'A', b'T', b'A', b'[', ..] => return Some(self.cdata_token()),
+                _ if bytes.starts_with(CDATA) => return Some(self.cdata_token()),
                 [b'<', b'!', next, ..] if next.is_ascii_alphabetic() || *next == b'[' => {
                     return Some(self.declaration_token());
                 }
@@ -142,7 +151,8 @@ fn starts_name(byte: u8) -> bool {
 }
 
 fn name_of(inside: &str) -> &str {
-    let end = inside.find(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>')).unwrap_or(inside.len());
+    let ends = |c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>' | '&' | '=' | '"' | '\'');
+    let end = inside.find(ends).unwrap_or(inside.len());
     &inside[..end]
 }
 
@@ -205,6 +215,7 @@ mod tests {
         assert_eq!(names("<a<b>t"), ["<a>", "<b>", "t"]);
         assert_eq!(names("<!-- open <a>t"), ["t"]);
         assert_eq!(names("<t><![CDATA[open</t><u>"), ["<t>", "[open]", "</t>", "<u>"]);
+        assert_eq!(names("<t><![CDATA[a</t><u><![CDATA[b]]></u>"), ["<t>", "[a]", "</t>", "<u>", "[b]", "</u>"]);
         assert_eq!(names("<a"), ["<a>"]);
         assert_eq!(names("</"), ["</"]);
     }

@@ -76,7 +76,7 @@ pub fn canonical(link: &str) -> String {
 fn key_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_end_matches('.');
-    let host = ["www.", "amp."].iter().fold(host, |host, label| without_label(host, label));
+    let host = strip_all(host, |host| without_label(host, "www.").or_else(|| without_label(host, "amp.")));
     let port = url.port().filter(|port| ![80, 443].contains(port)).map(|port| format!(":{port}")).unwrap_or_default();
     let query = kept_query(url);
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
@@ -85,17 +85,23 @@ fn key_of(url: &Url) -> String {
     format!("https://{host}{port}{}{query}{fragment}", path_of(url))
 }
 
+/// `text` after `strip` until it finds nothing more.
+fn strip_all(mut text: &str, strip: impl Fn(&str) -> Option<&str>) -> &str {
+    while let Some(rest) = strip(text) {
+        text = rest;
+    }
+    text
+}
+
 /// `www.example.org` without `www.`; a bare `www.org` keeps it.
-fn without_label<'a>(host: &'a str, label: &str) -> &'a str {
-    host.strip_prefix(label).filter(|rest| rest.contains('.')).unwrap_or(host)
+fn without_label<'a>(host: &'a str, label: &str) -> Option<&'a str> {
+    host.strip_prefix(label).filter(|rest| rest.contains('.'))
 }
 
 /// The path without AMP marks and trailing slashes; the root is empty.
 fn path_of(url: &Url) -> &str {
-    let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/amp").or_else(|| path.strip_suffix(".amp")).unwrap_or(path);
-    let path = path.strip_suffix(".amp.html").unwrap_or(path);
-    path.trim_end_matches('/')
+    const MARKS: [&str; 4] = ["/", "/amp", ".amp", ".amp.html"];
+    strip_all(url.path(), |path| MARKS.iter().find_map(|mark| path.strip_suffix(mark)))
 }
 
 /// The query without tracking parameters, in the order given (order can matter to a server).
@@ -134,7 +140,8 @@ pub fn absolute<'a>(link: &str, bases: impl IntoIterator<Item = &'a Url>) -> Opt
     }
 }
 
-/// Trims, drops line breaks inside (as browsers do) and repairs `http:/host` and `http:///host`.
+/// Trims, drops line breaks inside (as browsers do) and repairs `http:/host`, `http:///host`, `www.host` and
+/// `host:port`.
 fn tidy(link: &str) -> String {
     let link: String = link.trim().chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).collect();
     for scheme in ["http:", "https:"] {
@@ -142,16 +149,22 @@ fn tidy(link: &str) -> String {
         let host = link[rest.len()..].trim_start_matches('/');
         return if host.is_empty() { String::new() } else { format!("{scheme}//{host}") };
     }
-    link
+    if link.starts_with("www.") || is_host_and_port(&link) { format!("http://{link}") } else { link }
+}
+
+/// `example.org:8080/page`, which would pass for a scheme and a path.
+fn is_host_and_port(link: &str) -> bool {
+    let Some((host, rest)) = link.split_once(':') else { return false };
+    host.contains('.') && !host.contains('/') && rest.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The scheme in lower case where it is one of those that matter here, `other` for any other, `None` for a relative link.
 fn scheme_of(link: &str) -> Option<&'static str> {
-    let (scheme, rest) = link.split_once(':')?;
+    let (scheme, _) = link.split_once(':')?;
     let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    if !valid || (scheme.contains('.') && rest.starts_with(|c: char| c.is_ascii_digit())) {
-        return None; // "example.org:8080/page" is a host and a port
+    if !valid {
+        return None;
     }
     const KNOWN: &[&str] = &["http", "https", "javascript", "vbscript", "data", "file", "blob", "about"];
     Some(KNOWN.iter().find(|known| scheme.eq_ignore_ascii_case(known)).copied().unwrap_or("other"))
@@ -160,4 +173,73 @@ fn scheme_of(link: &str) -> Option<&'static str> {
 /// An absolute http(s) address.
 pub fn is_web(link: &str) -> bool {
     matches!(scheme_of(link.trim()), Some("http" | "https")) && Url::parse(link.trim()).is_ok_and(|url| url.has_host())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_of_a_link_are_one() {
+        let canonical_form = "https://example.org/world/talks";
+        for link in [
+            "http://example.org/world/talks",
+            "https://www.example.org/world/talks/",
+            "HTTPS://WWW.Example.ORG:443/world/talks",
+            "https://example.org/world/talks?utm_source=rss&utm_medium=feed",
+            "https://example.org/world/talks?fbclid=abc#top",
+            "https://example.org/world/talks/amp",
+            "https://amp.example.org/world/talks/amp/",
+            "https://example.org/world/talks?amp=1",
+            " https://example.org/world/talks?&gclid=1& ",
+        ] {
+            assert_eq!(canonical(link), canonical_form, "{link}");
+        }
+    }
+
+    #[test]
+    fn other_pages_stay_other() {
+        assert_eq!(canonical("https://example.org/?p=12&utm_id=3"), "https://example.org?p=12");
+        assert_eq!(canonical("https://example.org/a?id=2&page=1"), "https://example.org/a?id=2&page=1");
+        assert_eq!(canonical("https://example.org:8080/a#!/b"), "https://example.org:8080/a#!/b");
+        assert_eq!(canonical("https://example.org/champ"), "https://example.org/champ");
+        assert_eq!(canonical("https://www.org/"), "https://www.org");
+        assert_eq!(canonical("urn:uuid:1"), "urn:uuid:1");
+        assert_ne!(canonical("https://example.org/a"), canonical("https://example.org/A"));
+    }
+
+    #[test]
+    fn relative_links_find_their_base() {
+        let base = Url::parse("https://example.org/news/index.html").ok();
+        let absolute = |link| absolute(link, base.as_ref());
+        assert_eq!(absolute("talks").as_deref(), Some("https://example.org/news/talks"));
+        assert_eq!(absolute("/talks").as_deref(), Some("https://example.org/talks"));
+        assert_eq!(absolute("//other.example/talks").as_deref(), Some("https://other.example/talks"));
+        assert_eq!(absolute("example.org:8080/talks").as_deref(), Some("http://example.org:8080/talks"));
+    }
+
+    #[test]
+    fn absolute_links_stay_as_given() {
+        for link in ["http://example.org", "https://Example.org/Ä b?c=%D0", "mailto:desk@example.org"] {
+            assert_eq!(absolute(link, None).as_deref(), Some(link));
+        }
+        assert_eq!(absolute("\n http:///example.org/a\n", None).as_deref(), Some("http://example.org/a"));
+        assert_eq!(absolute("www.example.org/a", None).as_deref(), Some("http://www.example.org/a"));
+    }
+
+    #[test]
+    fn dangerous_and_endless_links_are_dropped() {
+        for link in ["javascript:alert(1)", "JavaScript:x", "data:text/html,x", "file:///etc/passwd", "", "http://"] {
+            assert_eq!(absolute(link, None), None, "{link}");
+        }
+        assert_eq!(absolute(&format!("http://example.org/{}", "a".repeat(MAX_LINK)), None), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn canonical_is_stable(link in "(https?://)?(www\\.|amp\\.){0,2}[a-z.:/?&=#%é0-9]{0,40}") {
+            let once = canonical(&link);
+            proptest::prop_assert_eq!(canonical(&once), once);
+        }
+    }
 }

@@ -16,19 +16,19 @@ use url::Url;
 
 use self::attributes::Tag;
 use self::bases::Bases;
-use self::capture::{Capture, same_name};
+use self::capture::{Capture, local, same_name};
 use self::draft::{Draft, Field, LinkRank};
 use super::entities::Own;
 use super::lex::{Lexer, Token};
 use super::vocabulary::{Ns, Role};
 
 /// Deepest nesting followed. Feeds need under 12; what lies deeper is passed over.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 64;
 
 /// Most entries kept of one document; the rest is counted. The largest archives seen hold some 30,000.
 pub const MAX_ENTRIES: usize = 50_000;
 
-/// Most bytes written. Bounds memory: feed-rs and the result each hold about as much again.
+/// Most bytes written, links included. Bounds memory: feed-rs and the result each hold about as much again.
 const MAX_REDUCED: usize = 24 * 1_024 * 1_024;
 
 /// Longest element name compared, in bytes; no name we know is longer.
@@ -76,6 +76,7 @@ pub fn reduce(text: &str, url: Option<&Url>) -> Reduced {
 
 /// An open element.
 struct Frame<'a> {
+    /// Its name without prefix.
     name: &'a str,
     role: Role,
     /// The default namespace around it.
@@ -93,6 +94,7 @@ struct Reducer<'a, 'u> {
     capture: Option<Capture<'a>>,
     entry: Option<Draft>,
     feed_title: Field,
+    link_bytes: usize,
     done: Reduced,
 }
 
@@ -108,6 +110,7 @@ impl<'a, 'u> Reducer<'a, 'u> {
             capture: None,
             entry: None,
             feed_title: Field::default(),
+            link_bytes: 0,
             done: Reduced { xml: "<feed xmlns=\"http://www.w3.org/2005/Atom\">".into(), ..Reduced::default() },
         }
     }
@@ -140,8 +143,11 @@ impl<'a, 'u> Reducer<'a, 'u> {
         }
         if self.beyond > 0 {
             self.beyond -= 1;
-        } else if let Some(at) = self.stack.iter().rposition(|frame| same_name(frame.name, name)) {
-            self.close_to(at);
+        } else {
+            let name = local(name);
+            if let Some(at) = self.stack.iter().rposition(|frame| frame.name.eq_ignore_ascii_case(name)) {
+                self.close_to(at);
+            }
         }
     }
 
@@ -175,7 +181,7 @@ impl<'a, 'u> Reducer<'a, 'u> {
                 }
                 self.undo_declarations(depth, outer);
             }
-            (false, true) => self.stack.push(Frame { name, role, outer }),
+            (false, true) => self.stack.push(Frame { name: local(name), role, outer }),
             (false, false) => self.beyond += 1,
         }
         self.own = own;
@@ -231,7 +237,8 @@ impl<'a, 'u> Reducer<'a, 'u> {
     }
 
     fn begin_feed(&mut self, role: Role, tag: &Tag<'a, '_>, depth: usize, language: Option<String>) {
-        self.done.facts.set_format(role, tag.name);
+        let is_rdf = role == Role::Channel && tag.get(&["rdf:about"]).is_some(); // the root of RSS 1.1
+        self.done.facts.set_format(if is_rdf { Role::Rdf } else { role }, tag.name);
         if let Some(language) = language {
             self.done.facts.language.get_or_insert(language);
         }
@@ -330,12 +337,17 @@ impl<'a, 'u> Reducer<'a, 'u> {
 
     fn finish_entry(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        if self.done.beside.len() >= MAX_ENTRIES || self.done.xml.len() >= MAX_REDUCED {
+        if self.done.beside.len() >= MAX_ENTRIES || self.written() >= MAX_REDUCED {
             self.done.facts.dropped += 1;
             return;
         }
         let beside = entry.write(|link| self.bases.resolve(link), &mut self.done.xml);
+        self.link_bytes += beside.link.as_deref().map_or(0, str::len);
         self.done.beside.push(beside);
+    }
+
+    fn written(&self) -> usize {
+        self.done.xml.len() + self.link_bytes
     }
 
     fn finish(mut self, position: usize) -> Reduced {
@@ -383,8 +395,8 @@ fn fill(entry: &mut Draft, capture: Capture<'_>, bases: &Bases<'_>) {
 
 /// The end tag of a part of the document that is open: no field reaches beyond it.
 fn ends_structure(stack: &[Frame<'_>], name: &str) -> bool {
-    let is_name = ["item", "entry", "channel", "feed", "rss", "rdf"].iter().any(|part| same_name(part, name));
-    is_name && stack.iter().any(|frame| frame.role.is_structure() && same_name(frame.name, name))
+    role_of(name, Ns::Feed, &[]).is_structure()
+        && stack.iter().any(|frame| frame.role.is_structure() && same_name(frame.name, name))
 }
 
 /// The role of an element by its name as written.

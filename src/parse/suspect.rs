@@ -1,5 +1,6 @@
 //! What a document is that is no feed. Pure.
 
+use super::entities::floor_boundary;
 use super::error::Lookalike;
 
 /// How far into a page the words of a browser check are looked for, in bytes; they stand near its beginning.
@@ -59,7 +60,7 @@ pub fn text(text: &str, root: Option<&str>) -> Lookalike {
 }
 
 fn page(text: &str) -> Lookalike {
-    let head = text[..text.floor_char_boundary(LOOK_WITHIN)].to_ascii_lowercase();
+    let head = text[..floor_boundary(text, LOOK_WITHIN)].to_ascii_lowercase();
     let is_challenge = CHALLENGE_WORDS.iter().any(|words| head.contains(words));
     if is_challenge { Lookalike::Challenge } else { Lookalike::Html }
 }

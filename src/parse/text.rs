@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::entities::{self, Own};
+use super::entities::{self, Own, floor_boundary};
 use super::lex::tag_end;
 
 /// Longest title kept, in bytes. Real headlines stay under 300; beyond it stands a whole article in the wrong field.
@@ -167,7 +167,7 @@ fn cut(mut text: String, limit: usize) -> String {
     if text.len() <= limit {
         return text;
     }
-    let end = text.floor_char_boundary(limit.saturating_sub('…'.len_utf8()));
+    let end = floor_boundary(&text, limit.saturating_sub('…'.len_utf8()));
     let word_end = text[..end].rfind(' ').filter(|&at| at > end / 2).unwrap_or(end);
     text.truncate(word_end);
     text.push('…');

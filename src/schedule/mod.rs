@@ -161,9 +161,7 @@ pub fn plan(
             plan.penalty = wait.filter(|_| backoff::concerns_others(failed)).map(|(wait, _)| later(now, wait));
             wait.map(|(wait, why)| (jitter.stretch(wait, config.error_jitter), why))
         }
-        Polled::Outage => {
-            Some((jitter.stretch(base(config, terms, history).0, config.error_jitter), Why::Outage))
-        }
+        Polled::Outage => Some((jitter.stretch(base(config, terms, history).0, config.error_jitter), Why::Outage)),
     };
     let Some((wait, why)) = wait else { return plan };
     (plan.next, plan.why) = match terms.interval {

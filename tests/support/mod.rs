@@ -261,8 +261,10 @@ fn answer(stream: &mut Box<dyn Stream>, seen: &Seen, response: Response) -> std:
     match response.drip {
         None => {
             stream.write_all(&[head.as_bytes(), body].concat())?;
-            while response.endless {
-                stream.write_all(body)?;
+            if response.endless {
+                loop {
+                    stream.write_all(body)?;
+                }
             }
         }
         Some(pause) => {

@@ -9,7 +9,7 @@ use crate::parse::links;
 /// Most bases within one another, and the longest base, in bytes. Relative bases that pile up would otherwise grow with
 /// every level.
 const MAX_NESTED: usize = 16;
-const MAX_BASE: usize = 2_048;
+const MAX_BASE: usize = 1_024;
 
 /// The bases of the open elements, outermost first.
 pub struct Bases<'u> {

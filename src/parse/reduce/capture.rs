@@ -64,17 +64,18 @@ impl<'a> Capture<'a> {
     pub fn is_ended_by(&self, role: Role) -> bool {
         match self.role {
             Role::Summary | Role::MinorSummary | Role::Content => {
-                role.is_structure() || matches!(role, Role::Published | Role::Guid)
+                // XML inside may have elements of these names too
+                role.is_structure() || !self.inline && matches!(role, Role::Published | Role::Guid)
             }
             Role::Author => role.is_structure() || matches!(role, Role::Published | Role::Summary | Role::Title),
-            Role::Aside => self.is_picture() && role.ends_short_field() || role.is_structure(),
+            Role::Aside => role.is_structure() || self.is_picture() && role.ends_short_field(),
             _ => role.ends_title(),
         }
     }
 
     /// An image or text input of RSS, which holds title, link and description alone.
     fn is_picture(&self) -> bool {
-        matches!(self.name.len(), 5 | 9)
+        same_name(self.name, "image") || same_name(self.name, "textinput")
     }
 
     pub fn push_text(&mut self, raw: &str, own: &Own<'_>) {
@@ -122,8 +123,7 @@ impl<'a> Capture<'a> {
 
     fn push_tag(&mut self, open: &str, name: &str, close: &str) {
         if self.text.len() + name.len() + 3 < self.limit() {
-            let local = name.rsplit(':').next().unwrap_or(name);
-            self.text.extend([open, local, close]);
+            self.text.extend([open, local(name), close]);
         }
     }
 
@@ -149,8 +149,10 @@ fn permalink(role: Role, tag: &Tag<'_, '_>) -> Option<bool> {
 
 /// Whether an end tag fits a start tag: same local name, whatever case and prefix.
 pub fn same_name(start: &str, end: &str) -> bool {
-    fn local(name: &str) -> &str {
-        name.rsplit(':').next().unwrap_or(name)
-    }
     start == end || local(start).eq_ignore_ascii_case(local(end))
+}
+
+/// A name without its prefix.
+pub fn local(name: &str) -> &str {
+    memchr::memrchr(b':', name.as_bytes()).map_or(name, |colon| &name[colon + 1..])
 }

@@ -1,6 +1,6 @@
 //! An entry while its fields come in, and the small Atom entry written of it.
 
-use quick_xml::escape::{escape, partial_escape};
+use quick_xml::escape::escape;
 
 use super::Beside;
 use crate::parse::{dates, links, text::Kind};
@@ -47,7 +47,9 @@ impl Field {
     pub fn write(&self, name: &str, out: &mut String) {
         if !self.text.is_empty() {
             let kind = if self.html { "html" } else { "text" };
-            out.extend(["<", name, " type=\"", kind, "\">", &partial_escape(&self.text), "</", name, ">"]);
+            out.extend(["<", name, " type=\"", kind, "\">"]);
+            write_text(&self.text, out);
+            out.extend(["</", name, ">"]);
         }
     }
 }
@@ -118,7 +120,9 @@ impl Draft {
         write_plain("published", &self.published.text, out);
         write_plain("updated", &self.updated.text, out);
         for author in &self.authors {
-            out.extend(["<author><name>", &partial_escape(author.as_str()), "</name></author>"]);
+            out.push_str("<author>");
+            write_plain("name", author, out);
+            out.push_str("</author>");
         }
         for category in &self.categories {
             out.extend(["<category term=\"", &escape(category.as_str()), "\"/>"]);
@@ -156,6 +160,21 @@ fn is_blank(text: &str) -> bool {
 
 fn write_plain(name: &str, text: &str, out: &mut String) {
     if !text.is_empty() {
-        out.extend(["<", name, ">", &partial_escape(text.trim()), "</", name, ">"]);
+        out.extend(["<", name, ">"]);
+        write_text(text.trim(), out);
+        out.extend(["</", name, ">"]);
     }
+}
+
+/// Markup goes into a CDATA section, which feed-rs takes in one piece where it takes references one by one.
+fn write_text(text: &str, out: &mut String) {
+    if memchr::memchr2(b'<', b'&', text.as_bytes()).is_none() {
+        out.push_str(text);
+        return;
+    }
+    out.push_str("<![CDATA[");
+    for (n, part) in text.split("]]>").enumerate() {
+        out.extend([if n > 0 { "]]]]><![CDATA[>" } else { "" }, part]);
+    }
+    out.push_str("]]>");
 }

@@ -32,7 +32,7 @@ demo: build ## Watch a bundled sample of feeds: the main job from end to end
 
 .PHONY: test
 test: setup ## Run every test
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 
 .PHONY: check
 check: lint doc-check test small ## All that CI runs

@@ -18,7 +18,8 @@ use support::{Origin, Response};
 const DAY: TimeDelta = TimeDelta::days(1);
 
 fn feed(items: usize) -> String {
-    let item = |n| format!("<item><title>Item {n}</title><guid>urn:x:{n}</guid><link>https://o.example/{n}</link></item>");
+    let item =
+        |n| format!("<item><title>Item {n}</title><guid>urn:x:{n}</guid><link>https://o.example/{n}</link></item>");
     let items: String = (0..items).map(item).collect();
     format!("<rss version=\"2.0\"><channel><title>Outlet</title>{items}</channel></rss>")
 }
@@ -140,31 +141,39 @@ fn rule_1_and_8_one_unconditional_request_in_a_feeds_life() {
 #[test]
 fn rule_5_new_validators_are_adopted_though_the_body_is_the_same() {
     let origin = Origin::start();
-    origin.script("/f", [Response::feed(feed(3)).header("etag", "\"1\""), Response::feed(feed(3)).header("etag", "\"2\"")]);
+    origin.script(
+        "/f",
+        [Response::feed(feed(3)).header("etag", "\"1\""), Response::feed(feed(3)).header("etag", "\"2\"")],
+    );
     let desk = Desk::new();
     desk.add(&[origin.url("/f")]);
     for _ in 0..3 {
         desk.forced_round();
     }
-    let sent: Vec<_> = origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
+    let sent: Vec<_> =
+        origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
     assert_eq!(sent, [None, Some("\"1\"".into()), Some("\"2\"".into())]);
 }
 
 #[test]
 fn rule_6_and_7_validators_are_renewed_by_a_304_and_forgotten_by_a_bare_200() {
     let origin = Origin::start();
-    origin.script("/f", [
-        Response::feed(feed(3)).header("etag", "\"1\""),
-        Response::status(304).header("etag", "\"2\""),
-        Response::feed(feed(3)),
-        Response::feed(feed(3)),
-    ]);
+    origin.script(
+        "/f",
+        [
+            Response::feed(feed(3)).header("etag", "\"1\""),
+            Response::status(304).header("etag", "\"2\""),
+            Response::feed(feed(3)),
+            Response::feed(feed(3)),
+        ],
+    );
     let desk = Desk::new();
     desk.add(&[origin.url("/f")]);
     for _ in 0..4 {
         desk.forced_round();
     }
-    let sent: Vec<_> = origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
+    let sent: Vec<_> =
+        origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
     assert_eq!(sent, [None, Some("\"1\"".into()), Some("\"2\"".into()), None]);
 }
 
@@ -241,8 +250,10 @@ fn rule_12_a_restart_polls_nothing_early() {
 fn rule_13_to_16_what_servers_and_documents_declare_is_obeyed() {
     let hour = |hours: i64| (hours * 60 - 1)..=(hours * 66 + 1);
     let with = |markup: &str| feed(3).replace("<title>Outlet", &format!("{markup}<title>Outlet"));
-    let sy = with("<sy:updatePeriod xmlns:sy=\"http://purl.org/rss/1.0/modules/syndication/\">daily</sy:updatePeriod>\
-                   <sy:updateFrequency xmlns:sy=\"http://purl.org/rss/1.0/modules/syndication/\">4</sy:updateFrequency>");
+    let sy = with(
+        "<sy:updatePeriod xmlns:sy=\"http://purl.org/rss/1.0/modules/syndication/\">daily</sy:updatePeriod>\
+                   <sy:updateFrequency xmlns:sy=\"http://purl.org/rss/1.0/modules/syndication/\">4</sy:updateFrequency>",
+    );
     let date = |ahead: TimeDelta| (Utc::now() + ahead).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let origin = Origin::start();
     let cases = [
@@ -290,7 +301,12 @@ fn rule_17_skipped_hours_and_days_are_read_from_the_document() {
 #[test]
 fn rule_20_a_daemon_spreads_what_is_overdue() {
     let mut state = demarche::store::Store::open(tempfile::tempdir().unwrap().path()).unwrap();
-    let spec = |n| demarche::store::FeedSpec { url: format!("https://h{n}.example/"), title: None, tags: vec![], floor_s: None };
+    let spec = |n| demarche::store::FeedSpec {
+        url: format!("https://h{n}.example/"),
+        title: None,
+        tags: vec![],
+        floor_s: None,
+    };
     state.add_feeds(&(0..1000).map(spec).collect::<Vec<_>>()).unwrap();
     let now = Utc::now();
     state.spread_overdue(now, demarche::schedule::startup_spread).unwrap();
@@ -318,7 +334,8 @@ fn rule_21_a_check_by_hand_has_a_cool_down() {
 fn rule_22_retry_after_holds_across_restarts() {
     let origin = Origin::start();
     let date = (Utc::now() + TimeDelta::hours(7)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    for (path, status, value, hours) in [("/s", 503, "18000", 5), ("/d", 429, &date, 7), ("/long", 429, "99999999", 48)] {
+    for (path, status, value, hours) in [("/s", 503, "18000", 5), ("/d", 429, &date, 7), ("/long", 429, "99999999", 48)]
+    {
         origin.serve(path, Response::status(status).header("retry-after", value));
         let desk = Desk::new();
         desk.add(&[origin.url(path)]);
@@ -434,7 +451,10 @@ fn rule_33_a_permanent_redirect_is_adopted_after_days_if_it_leads_to_a_feed() {
 fn rule_33_a_maintenance_page_replaces_nothing() {
     let origin = Origin::start();
     origin.serve("/old", Response::redirect(301, "/sorry"));
-    origin.serve("/sorry", Response::status(200).header("content-type", "text/html").body("<html><body>Back soon</body></html>"));
+    origin.serve(
+        "/sorry",
+        Response::status(200).header("content-type", "text/html").body("<html><body>Back soon</body></html>"),
+    );
     let desk = Desk::new();
     desk.add(&[origin.url("/old")]);
     for _ in 0..6 {
@@ -478,7 +498,8 @@ fn rule_43_one_fetch_for_an_address_that_is_listed_twice() {
     origin.serve("/f", Response::feed(feed(3)).etag("\"1\""));
     let (desk, list) = (Desk::new(), tempfile::NamedTempFile::new().unwrap());
     let outline = |url: &str| format!("<outline type=\"rss\" text=\"x\" xmlUrl=\"{url}\"/>");
-    let twice = [origin.url("/f"), origin.url("/f#top"), origin.url("/./f").replace("http", "HTTP")].map(|url| outline(&url));
+    let twice =
+        [origin.url("/f"), origin.url("/f#top"), origin.url("/./f").replace("http", "HTTP")].map(|url| outline(&url));
     std::fs::write(&list, format!("<opml version=\"2.0\"><body>{}</body></opml>", twice.concat())).unwrap();
     desk.command(&["run", "--once", "--opml", list.path().to_str().unwrap()]);
     assert_eq!(origin.all_requests().len(), 1);
@@ -544,7 +565,10 @@ fn rule_52_a_redirect_to_a_forbidden_place_is_not_stored() {
 #[test]
 fn rule_53_credentials_are_used_and_never_shown() {
     let origin = Origin::start();
-    origin.script("/f", [Response::feed(feed(3)), Response::status(500), Response::redirect(302, "ftp://x/"), Response::raw("junk")]);
+    origin.script(
+        "/f",
+        [Response::feed(feed(3)), Response::status(500), Response::redirect(302, "ftp://x/"), Response::raw("junk")],
+    );
     let desk = Desk::new();
     desk.add(&[origin.url("/f").replace("http://", "http://desk:s3cret@")]);
     let mut shown = String::new();
@@ -568,7 +592,11 @@ fn rule_53_secrets_come_from_the_environment_or_a_credentials_directory() {
     std::fs::write(secrets.path().join("desk"), "X-Key: s3cret\n").unwrap();
     let args = ["run", "--once", "--interval", "0s", "--config", file.to_str().unwrap()];
     let missing = desk.command(&args);
-    assert!(said(&missing).contains("DEMARCHE_CREDENTIAL_DESK") && missing.status.code() == Some(2), "{}", said(&missing));
+    assert!(
+        said(&missing).contains("DEMARCHE_CREDENTIAL_DESK") && missing.status.code() == Some(2),
+        "{}",
+        said(&missing)
+    );
     let desk = desk.set("DEMARCHE_CREDENTIAL_DESK", "me:s3cret");
     let shown = said(&desk.command(&args));
     let desk = desk.set("CREDENTIALS_DIRECTORY", secrets.path().to_str().unwrap());
@@ -591,7 +619,8 @@ fn rule_54_a_page_with_status_200_is_not_a_feed_and_its_validators_are_not_kept(
         desk.forced_round();
     }
     assert_eq!(desk.health()[0]["error_class"], "not_a_feed");
-    let sent: Vec<_> = origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
+    let sent: Vec<_> =
+        origin.requests("/f").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
     assert_eq!(sent, [None, Some("\"feed\"".into()), Some("\"feed\"".into())]);
 }
 

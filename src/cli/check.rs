@@ -100,7 +100,8 @@ fn subjects(setup: &Setup, args: &CheckArgs) -> anyhow::Result<Vec<Subject>> {
         let row = known.iter().position(|row| row.url == url).map(|at| known.swap_remove(at));
         if let Some(left) = row.as_ref().and_then(cool) {
             let left = humantime_serde::re::humantime::format_duration(left);
-            let message = format!("check {}: it was fetched a moment ago; let it cool down for {left}", public_url(&url));
+            let message =
+                format!("check {}: it was fetched a moment ago; let it cool down for {left}", public_url(&url));
             return Err(UsageError(message).into());
         }
         subjects.push(Subject { url, known: row });
@@ -127,8 +128,11 @@ impl Checker<'_> {
         }
         let concurrency = self.setup.config().fetch.concurrency.max(1);
         let work = hosts.into_values().map(|subjects| self.host(subjects));
-        let mut findings: Vec<Finding> =
-            futures_util::stream::iter(work).buffer_unordered(concurrency).flat_map(futures_util::stream::iter).collect().await;
+        let mut findings: Vec<Finding> = futures_util::stream::iter(work)
+            .buffer_unordered(concurrency)
+            .flat_map(futures_util::stream::iter)
+            .collect()
+            .await;
         findings.sort_by(|a, b| a.url.cmp(&b.url));
         findings
     }
@@ -234,7 +238,8 @@ impl Finding {
 
     fn row(&self) -> [String; 8] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        let spoken = |seconds: u64| humantime_serde::re::humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        let spoken =
+            |seconds: u64| humantime_serde::re::humantime::format_duration(Duration::from_secs(seconds)).to_string();
         let declared: Vec<String> =
             self.declared_s.iter().map(|(name, seconds)| format!("{name} {}", spoken(*seconds))).collect();
         [
@@ -254,7 +259,9 @@ impl Finding {
 fn per_day(document: &Document) -> f64 {
     let dates: Vec<DateTime<Utc>> = document.entries.iter().filter_map(|entry| entry.published).collect();
     match (dates.iter().min(), dates.iter().max()) {
-        (Some(first), Some(last)) if last > first => dates.len() as f64 * 86_400.0 / (*last - *first).num_seconds() as f64,
+        (Some(first), Some(last)) if last > first => {
+            dates.len() as f64 * 86_400.0 / (*last - *first).num_seconds() as f64
+        }
         _ => 1.0,
     }
 }

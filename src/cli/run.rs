@@ -13,8 +13,8 @@ use super::flow::{FlowArgs, block_on, drive};
 use super::setup::{Setup, address, configured_feeds, credentials, read_opml, setup};
 use super::{Common, Exit, summary};
 use crate::fetch::Fetcher;
-use crate::schedule::startup_spread;
 use crate::pipeline::{Mode, Polling, Totals, live};
+use crate::schedule::startup_spread;
 use crate::store::{FeedOrigin, FeedSpec, Store};
 
 /// Arguments of `run`.

@@ -123,7 +123,9 @@ fn credential(name: &str) -> anyhow::Result<Credential> {
             std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))?
         }
         None => std::env::var(&variable).map_err(|_| {
-            UsageError(format!("find credential `{name}`: no such file in $CREDENTIALS_DIRECTORY, and {variable} is not set"))
+            UsageError(format!(
+                "find credential `{name}`: no such file in $CREDENTIALS_DIRECTORY, and {variable} is not set"
+            ))
         })?,
     };
     Ok(Credential::parse(name, &text).map_err(|error| UsageError(error.to_string()))?)

@@ -35,8 +35,13 @@ pub fn alternates(html: &str, url: &Url) -> Vec<Alternate> {
 }
 
 fn alternate(inside: &str, base: &Url) -> Option<Alternate> {
-    const TYPES: [&str; 5] =
-        ["application/rss+xml", "application/atom+xml", "application/rdf+xml", "application/feed+json", "application/json"];
+    const TYPES: [&str; 5] = [
+        "application/rss+xml",
+        "application/atom+xml",
+        "application/rdf+xml",
+        "application/feed+json",
+        "application/json",
+    ];
     let rel = attribute(inside, "rel")?;
     let kind = attribute(inside, "type")?;
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

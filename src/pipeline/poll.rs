@@ -47,8 +47,7 @@ async fn get(polling: &Polling, feed: &DueFeed, refetch: bool, now: DateTime<Utc
     let validators: Validators = known.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let credential = polling.credentials.get(&feed.url);
     let request = Request { url: &address, validators: &validators, credential };
-    let mut answer =
-        polling.fetcher.fetch(&request, now).await.map_err(|error| Trouble::fetching(&error, refetch))?;
+    let mut answer = polling.fetcher.fetch(&request, now).await.map_err(|error| Trouble::fetching(&error, refetch))?;
     let document = match std::mem::replace(&mut answer.outcome, Outcome::NotModified) {
         Outcome::NotModified => None,
         Outcome::Fresh { body, content_type } => {
@@ -88,7 +87,12 @@ impl Trouble {
     }
 
     fn panicked(answer: &Answer, refetch: bool) -> Self {
-        Self::document(ErrorClass::Broken, "parse the feed: a fault of this program; please report it".into(), answer, refetch)
+        Self::document(
+            ErrorClass::Broken,
+            "parse the feed: a fault of this program; please report it".into(),
+            answer,
+            refetch,
+        )
     }
 
     fn document(class: ErrorClass, text: String, answer: &Answer, refetch: bool) -> Self {
@@ -113,7 +117,8 @@ impl Visit<'_> {
         let seen = document.as_ref();
         let plan = self.plan(&Polled::Answered(Answered {
             url: &address,
-            document: seen.map(|document| schedule::Document { hints: &document.hints, entries: document.entries.len() }),
+            document: seen
+                .map(|document| schedule::Document { hints: &document.hints, entries: document.entries.len() }),
             not_before: answer.not_before,
             validators: !answer.validators.is_empty(),
             items_before: self.feed.items,

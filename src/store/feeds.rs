@@ -8,9 +8,9 @@ use url::Url;
 
 use super::error::During;
 use super::{Store, StoreError};
-use crate::schedule::{Scope, host, site};
 use crate::dedup::IdentityPolicy;
 use crate::item::FeedId;
+use crate::schedule::{Scope, host, site};
 
 /// Who told us of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use super::error::During;
 use super::feeds::{Penalty, TWIN, place};
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
-use crate::schedule::Scope;
 use crate::item::{Entry, FeedId, Identity, Item, PublishedSource};
+use crate::schedule::Scope;
 
 /// Which way an item came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

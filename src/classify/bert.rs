@@ -13,6 +13,7 @@ use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, softmax, verdict};
 use crate::item::Verdict;
+pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 pub use network::{Batch, Network, is_tuned};
 
@@ -38,7 +39,7 @@ impl BertScorer {
 
     /// Loads the tuned part from `package` and the base from `base`.
     pub fn from_package(package: &Package, base: &Path, config: &ClassifyConfig) -> Result<Self, ScoreError> {
-        alloc::keep_buffers();
+        keep_buffers();
         set_threads(config.threads);
         let manifest = Manifest::parse(&package.name, &package.manifest, Kind::Transformer, FEATURES)?;
         manifest.check_weights(&package.name, &package.weights)?;

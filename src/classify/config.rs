@@ -10,7 +10,8 @@ use super::manifest::Thresholds;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScorerKind {
-    /// The best that this build holds: the transformer with feature `bert`, else the linear model.
+    /// The best that this build holds: with feature `bert` the cascade, in which the linear model settles what is clear
+    /// and the transformer judges the rest; else the linear model.
     Auto,
     /// The transformer alone; an error in a build without it.
     Transformer,

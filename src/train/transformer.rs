@@ -5,17 +5,19 @@ use tch::nn::{self, OptimizerConfig};
 use tch::{Kind, Tensor, no_grad};
 
 use super::data::Labelled;
+use super::progress::{Progress, say};
 use super::{Rng, TrainArgs, TrainError, Trained, dev_ap};
 use crate::classify::bert::{
-    Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, rows, set_threads,
+    Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, keep_buffers, rows, set_threads,
 };
-use crate::classify::manifest::{self, Base};
+use crate::classify::manifest::{self, Base, Manifest};
+use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, STAGES, ScoreError};
 
 /// Share of the target that goes to the other grades: labels are wrong in a few per cent of cases.
 const SMOOTHING: f64 = 0.05;
 /// Weight of the stage's loss beside the grade's, which matters more.
-const STAGE_WEIGHT: f64 = 0.3;
+const STAGE_WEIGHT: f64 = 0.5;
 /// Share of all steps over which the learning rate rises before it falls.
 const WARM_UP: f64 = 0.1;
 /// AdamW's pull towards zero.
@@ -30,11 +32,17 @@ pub fn train(
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<Trained, TrainError> {
+    keep_buffers();
     set_threads(config.threads);
     tch::manual_seed(args.seed as i64);
     let base = config.base_dir();
     let mut network = Network::open(&base)?;
     let tuned = args.layers.min(network.layers);
+    if let Some(dir) = &args.base {
+        let package = Package::read(dir)?;
+        let manifest = Manifest::parse(&package.name, &package.manifest, manifest::Kind::Transformer, FEATURES)?;
+        network.overlay(&package, manifest.tuned_layers.unwrap_or(0))?;
+    }
     let encoder = Encoder::open(&base, args.max_tokens)?;
     let encode = |items: &[Labelled]| items.iter().map(|item| encoder.encode(&item.text())).collect::<Vec<Encoded>>();
     let (texts, dev_texts) = (encode(items), encode(dev));
@@ -48,13 +56,13 @@ pub fn train(
     }
     round_to_half(&mut network);
     let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
-    eprintln!("transformer: average precision on dev {:.4}", dev_ap(&dev_grades, dev));
     let base = Base { name: "all-MiniLM-L6-v2".into(), sha256: network.base_sha256.clone() };
     Ok(Trained {
         kind: manifest::Kind::Transformer,
         features: FEATURES,
         weights: write(&network, tuned)?,
         transformer: Some((tuned, args.max_tokens, base)),
+        cascade: None,
         dev_grades,
         dev_stages,
     })
@@ -73,26 +81,54 @@ fn fine_tune(
     let mut rng = Rng(args.seed);
     let total = epochs * items.len().div_ceil(args.batch);
     let mut step = 0;
+    let mut best = Best::default();
     for epoch in 1..=epochs {
-        let mut loss_sum = 0.0;
+        let mut progress = Progress::new("training", items.len());
         for batch in batches(texts, args.batch, &mut rng) {
             let encoded: Vec<&Encoded> = batch.iter().map(|&i| &texts[i]).collect();
             let labels: Vec<&Labelled> = batch.iter().map(|&i| &items[i]).collect();
             let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
             let loss = loss(&grades, &stages, &labels);
             optimizer.set_lr(lr * schedule(step, total));
-            optimizer.backward_step_clip_norm(&loss, 1.0);
-            loss_sum += loss.double_value(&[]);
+            optimizer.zero_grad();
+            loss.backward();
+            optimizer.clip_grad_norm(1.0);
+            optimizer.step();
             step += 1;
-            if step % 50 == 0 {
-                eprintln!("epoch {epoch}, step {step} of {total}, loss {:.4}", loss.double_value(&[]));
+            progress.advance(batch.len(), &format!("epoch {epoch} of {epochs}, loss {:.3}", loss.double_value(&[])));
+        }
+        let ap = dev_ap(&predict(network, dev_texts)?.0, dev);
+        say(&format!("epoch {epoch}: average precision on dev {ap:.4}"));
+        best.offer(ap, network);
+    }
+    best.restore(network);
+    Ok(())
+}
+
+/// The weights of the epoch that did best on dev: a later one may only have learnt the data by heart.
+#[derive(Default)]
+struct Best {
+    ap: f64,
+    weights: Vec<(String, Tensor)>,
+}
+
+impl Best {
+    fn offer(&mut self, ap: f64, network: &Network) {
+        if ap > self.ap {
+            let tuned = network.vs.variables().into_iter().filter(|(_, variable)| variable.requires_grad());
+            self.weights = tuned.map(|(name, variable)| (name, variable.detach().copy())).collect();
+            self.ap = ap;
+        }
+    }
+
+    fn restore(self, network: &Network) {
+        let mut variables = network.vs.variables();
+        for (name, weights) in self.weights {
+            if let Some(variable) = variables.get_mut(&name) {
+                no_grad(|| variable.copy_(&weights));
             }
         }
-        let (grades, _) = predict(network, dev_texts)?;
-        let mean = loss_sum * epochs as f64 / total as f64;
-        eprintln!("epoch {epoch}: mean loss {mean:.4}, average precision on dev {:.4}", dev_ap(&grades, dev));
     }
-    Ok(())
 }
 
 /// The heads alone: the states never change, so they are computed once.
@@ -137,11 +173,12 @@ fn loss(grades: &Tensor, stages: &Tensor, labels: &[&Labelled]) -> Tensor {
             _ => NO_STAGE,
         })
         .collect();
-    let cross_entropy = |logits: &Tensor, target: &[i64], smoothing: f64| {
-        logits.cross_entropy_loss(&Tensor::from_slice(target), None::<Tensor>, tch::Reduction::Sum, NO_STAGE, smoothing)
-            / labels.len() as f64
+    let cross_entropy = |logits: &Tensor, target: &[i64]| {
+        let counted = target.iter().filter(|&&class| class != NO_STAGE).count().max(1);
+        let target = Tensor::from_slice(target);
+        logits.cross_entropy_loss(&target, None::<Tensor>, tch::Reduction::Sum, NO_STAGE, SMOOTHING) / counted as f64
     };
-    cross_entropy(grades, &grade, SMOOTHING) + STAGE_WEIGHT * cross_entropy(stages, &stage, SMOOTHING)
+    cross_entropy(grades, &grade) + STAGE_WEIGHT * cross_entropy(stages, &stage)
 }
 
 /// Batches in random order, each of like length: shuffled, sorted inside windows of sixteen batches, shuffled again.

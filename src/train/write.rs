@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::data::Labelled;
+use super::progress::say;
 use super::{TrainArgs, TrainError, Trained};
 use crate::classify::manifest::{Manifest, Thresholds};
 use crate::classify::package::{MANIFEST, WEIGHTS};
@@ -36,6 +37,7 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
         tuned_layers,
         max_tokens,
         base,
+        cascade: trained.cascade.clone(),
         thresholds,
         metrics: measure(&trained, &probabilities, dev, &thresholds, items),
     };
@@ -45,7 +47,7 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
         .map_err(|error| TrainError::Write { path: args.out.clone(), reason: error.to_string() })?;
     write(&args.out.join(WEIGHTS), &trained.weights)?;
     write(&args.out.join(MANIFEST), text.as_bytes())?;
-    eprintln!("{text}");
+    say(&text);
     Ok(())
 }
 

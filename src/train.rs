@@ -49,10 +49,10 @@ pub struct TrainArgs {
     /// Upper layers to tune, 0 to 6; 0 trains the heads alone (transformer)
     #[arg(long, default_value_t = 6)]
     pub layers: usize,
-    /// Times through the data [default: 3; heads alone 60; linear 15]
+    /// Times through the data at most [default: 4; heads alone 60; linear 15]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Learning rate at its height [default: 8e-5; heads alone 1e-3; linear 0.1]
+    /// Learning rate at its height [default: 6e-5; heads alone 1e-3; linear 0.1]
     #[arg(long)]
     pub lr: Option<f64>,
     /// Items in one step (transformer)

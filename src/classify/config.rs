@@ -158,7 +158,8 @@ pub(crate) mod tests {
     #[test]
     fn the_cache_is_that_of_the_set_up() {
         let with = |set: &[(&str, &str)]| {
-            let set: Vec<(String, String)> = set.iter().map(|(name, dir)| (name.to_string(), dir.to_string())).collect();
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, dir)| (name.to_string(), dir.to_string())).collect();
             cache_dir(move |name| set.iter().find(|(known, _)| known == name).map(|(_, dir)| dir.into()))
         };
         assert_eq!(with(&[("HOME", "/h")]), PathBuf::from("/h/.cache/demarche"));

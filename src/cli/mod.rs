@@ -76,7 +76,9 @@ enum Command {
     /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
     Demo(demo::DemoArgs),
     /// Print shell completions.
-    #[command(after_help = "Example:\n  demarche completions bash > ~/.local/share/bash-completion/completions/demarche")]
+    #[command(
+        after_help = "Example:\n  demarche completions bash > ~/.local/share/bash-completion/completions/demarche"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

@@ -141,7 +141,7 @@ fn logs_are_json_when_asked() {
 #[test]
 fn every_command_helps_with_an_example() {
     let program = Program::new();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 17] = [
         &["run"],
         &["backfill"],
         &["score"],
@@ -149,10 +149,16 @@ fn every_command_helps_with_an_example() {
         &["feeds", "add"],
         &["feeds", "list"],
         &["feeds", "check"],
+        &["feeds", "remove"],
+        &["feeds", "import"],
+        &["feeds", "export"],
+        &["feeds", "discover"],
         &["config", "check"],
         &["train"],
         &["eval"],
         &["demo"],
+        &["completions"],
+        &["man"],
     ];
     for command in commands {
         let output =

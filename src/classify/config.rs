@@ -96,14 +96,15 @@ impl ClassifyConfig {
         }
     }
 
-    /// Where the base model is looked for.
+    /// Where the base model is looked for: as configured, else where `make install` put it, else in the cache of
+    /// `make setup`.
     pub fn base_dir(&self) -> PathBuf {
         if !self.base.as_os_str().is_empty() {
             return self.base.clone();
         }
-        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-        cache.unwrap_or_else(home).join("demarche").join("all-MiniLM-L6-v2")
+        let program = std::env::current_exe().unwrap_or_default();
+        let installed = program.parent().unwrap_or(&program).join("../share/demarche").join(BASE_MODEL);
+        if installed.is_dir() { installed } else { cache_dir(|name| std::env::var_os(name)).join(BASE_MODEL) }
     }
 
     /// Every value that is out of range, one line each.
@@ -125,6 +126,16 @@ impl ClassifyConfig {
     }
 }
 
+/// What `models/setup.py` calls the base model's directory.
+const BASE_MODEL: &str = "all-MiniLM-L6-v2";
+
+/// Where `models/setup.py` keeps what it fetches. `var` reads the environment.
+fn cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> PathBuf {
+    let dir = |name| var(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let general = || dir("XDG_CACHE_HOME").unwrap_or_else(|| dir("HOME").unwrap_or_default().join(".cache"));
+    dir("DEMARCHE_CACHE").unwrap_or_else(|| general().join("demarche"))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -143,6 +154,18 @@ pub(crate) mod tests {
     #[test]
     fn the_shipped_section_is_complete_and_in_range() {
         assert_eq!(shipped().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_cache_is_that_of_the_set_up() {
+        let with = |set: &[(&str, &str)]| {
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, dir)| (name.to_string(), dir.to_string())).collect();
+            cache_dir(move |name| set.iter().find(|(known, _)| known == name).map(|(_, dir)| dir.into()))
+        };
+        assert_eq!(with(&[("HOME", "/h")]), PathBuf::from("/h/.cache/demarche"));
+        assert_eq!(with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), PathBuf::from("/x/demarche"));
+        assert_eq!(with(&[("XDG_CACHE_HOME", "/x"), ("DEMARCHE_CACHE", "/d")]), PathBuf::from("/d"));
     }
 
     #[test]

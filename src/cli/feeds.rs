@@ -32,6 +32,8 @@ pub enum FeedsCommand {
     /// Example: demarche feeds add https://news.example/world.xml --tag agency
     Add(AddArgs),
     /// Stop polling feeds. What they brought stays known, so that nothing repeats should they come back.
+    ///
+    /// Example: demarche feeds remove https://news.example/world.xml
     Remove {
         /// Addresses of the feeds.
         #[arg(required = true)]

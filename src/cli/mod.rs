@@ -68,17 +68,23 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Train the classifier on labelled items.
+    #[command(after_help = "Example:\n  demarche train --data mine.jsonl --dev held-out.jsonl --out my-model")]
     Train(crate::train::TrainArgs),
     /// Measure the classifier on labelled items.
+    #[command(after_help = "Example:\n  demarche eval --data held-out.jsonl --json")]
     Eval(crate::eval::EvalArgs),
     /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
     Demo(demo::DemoArgs),
     /// Print shell completions.
+    #[command(
+        after_help = "Example:\n  demarche completions bash > ~/.local/share/bash-completion/completions/demarche"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page (roff).
+    #[command(after_help = "Example:\n  demarche man | man -l -")]
     Man,
 }
 

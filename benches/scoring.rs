@@ -62,7 +62,7 @@ fn name(kind: ScorerKind) -> String {
 }
 
 fn config(kind: ScorerKind) -> ClassifyConfig {
-    let section: Section = toml::from_str(include_str!("../config/sections/model.toml")).expect("the section is valid");
+    let section: Section = toml::from_str(demarche::config::DEFAULTS).expect("the defaults are valid");
     ClassifyConfig { scorer: kind, cache_items: 0, ..section.model }
 }
 

@@ -35,7 +35,7 @@ struct T {
 }
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let s: S = toml::from_str(include_str!("../config/sections/model.toml"))?;
+    let s: S = toml::from_str(demarche::config::DEFAULTS)?;
     let mut config = s.model;
     config.threads = cli.threads;
     config.dir = cli.dir.unwrap_or_default();

@@ -15,7 +15,7 @@ struct Section {
 }
 
 fn config() -> ClassifyConfig {
-    let section: Section = toml::from_str(include_str!("../config/sections/model.toml")).expect("the section is valid");
+    let section: Section = toml::from_str(demarche::config::DEFAULTS).expect("the defaults are valid");
     section.model
 }
 

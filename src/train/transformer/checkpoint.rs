@@ -44,9 +44,10 @@ impl Checkpoint {
         };
         (state.epoch, state.step) = (*epoch as usize, *step as usize);
         (state.best_epoch, state.best) = (*best_epoch as usize, *best);
-        state.tensors().into_iter().try_for_each(|(name, mut tensor)| {
-            tch::no_grad(|| tensor.f_copy_(find(&name)?).map_err(inference))
-        })?;
+        state
+            .tensors()
+            .into_iter()
+            .try_for_each(|(name, mut tensor)| tch::no_grad(|| tensor.f_copy_(find(&name)?).map_err(inference)))?;
         Ok(true)
     }
 
@@ -72,7 +73,11 @@ impl Checkpoint {
 
     fn bad(&self, reason: String) -> ScoreError {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-        ScoreError::File { path: self.path.clone(), source, remedy: "remove it to start afresh, or choose another --out" }
+        ScoreError::File {
+            path: self.path.clone(),
+            source,
+            remedy: "remove it to start afresh, or choose another --out",
+        }
     }
 }
 
@@ -83,7 +88,9 @@ fn fingerprint(args: &TrainArgs, items: &[Labelled]) -> Vec<i64> {
         (args.seed, args.layers, args.epochs, args.lr.map(f64::to_bits), args.batch, args.max_tokens, &args.base);
     hasher.update(format!("{settings:?}").as_bytes());
     for item in items {
-        hasher.update(format!("{} {} {:?} {:?} {:?}\n", item.id, item.grade, item.stage, item.title, item.summary).as_bytes());
+        hasher.update(
+            format!("{} {} {:?} {:?} {:?}\n", item.id, item.grade, item.stage, item.title, item.summary).as_bytes(),
+        );
     }
     hasher.finalize().as_bytes().iter().map(|&byte| i64::from(byte)).collect()
 }

@@ -47,7 +47,8 @@ impl State {
     /// Every tensor by a name for the checkpoint.
     pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
         let of = |(v, (smooth, best)): (&Variable, &(Tensor, Tensor))| {
-            let parts = [("value", &v.value), ("mean", &v.mean), ("square", &v.square), ("smooth", smooth), ("best", best)];
+            let parts =
+                [("value", &v.value), ("mean", &v.mean), ("square", &v.square), ("smooth", smooth), ("best", best)];
             parts.map(|(part, tensor)| (format!("{part}.{}", v.name), tensor.detach()))
         };
         self.variables.iter().zip(&self.kept).flat_map(of).collect()
@@ -109,7 +110,10 @@ pub(super) fn fine_tune(
         epoch(network, train, &mut state, epochs, args)?;
         let (grades, _) = state.with_means(|| predict(network, dev.texts))?;
         let (negotiation, diplomacy) = dev_aps(&grades, dev.items);
-        say(&format!("epoch {}: average precision on dev {negotiation:.4}, with diplomacy {diplomacy:.4}", state.epoch));
+        say(&format!(
+            "epoch {}: average precision on dev {negotiation:.4}, with diplomacy {diplomacy:.4}",
+            state.epoch
+        ));
         state.offer((negotiation + diplomacy) / 2.0);
         checkpoint.save(&state)?;
     }

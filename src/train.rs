@@ -100,10 +100,7 @@ pub enum TrainError {
 /// Reads the data, trains, calibrates on dev and writes the model's directory. Says how it goes on stderr.
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
-    let mut items = Vec::new();
-    for path in &args.data {
-        items.extend(data::read(path)?);
-    }
+    let items = data::read_all(&args.data)?;
     let dev = data::read(&args.dev)?;
     data::refuse_overlap(&items, &dev, &args.dev)?;
     let trained = match args.family {

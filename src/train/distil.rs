@@ -15,6 +15,7 @@ use crate::classify::bert::BertScorer;
 use crate::classify::linear::LinearModel;
 use crate::classify::manifest::CascadeRule;
 use crate::classify::{ClassifyConfig, Scorer, Text, softmax};
+use crate::item::Verdict;
 
 /// Items that the labels alone find less diplomatic than this are graded one in [`SPARSE`]: they teach little, and are
 /// three quarters of the pool.
@@ -32,6 +33,8 @@ pub(super) struct Taught {
     pub learnt: Vec<Graded>,
     /// Held back.
     held: Vec<Graded>,
+    /// Dev, with the teacher's grades, and the true ones.
+    dev: Vec<(Graded, u8)>,
     transformer: String,
     negotiation: f32,
     diplomacy: f32,
@@ -71,10 +74,11 @@ pub(super) fn teach(
     let mut teacher = BertScorer::load(config)?;
     let chosen = choose(pool, first, items, dev)?;
     let known = grade(&chosen, &mut teacher, &args.out.join("teacher.jsonl"))?;
-    let info = teacher.model();
+    let info = teacher.model().clone();
     let mut taught = Taught {
         learnt: Vec::new(),
         held: Vec::new(),
+        dev: grade_dev(dev, &mut teacher)?,
         transformer: info.id.clone(),
         negotiation: info.threshold,
         diplomacy: info.threshold_diplomacy,
@@ -87,6 +91,18 @@ pub(super) fn teach(
     // A map's order is random; training's must not be.
     taught.learnt.sort_by(|a, b| (&a.text.title, &a.text.summary).cmp(&(&b.text.title, &b.text.summary)));
     Ok(taught)
+}
+
+fn grade_dev(dev: &[Labelled], teacher: &mut BertScorer) -> Result<Vec<(Graded, u8)>, TrainError> {
+    let texts: Vec<Text> = dev.iter().map(Labelled::text).collect();
+    let verdicts = teacher.score(&texts)?;
+    let graded = |text, verdict: &Verdict| Graded { text, grade: probabilities(verdict), weight: 1.0 };
+    let graded = texts.into_iter().zip(&verdicts).map(|(text, verdict)| graded(text, verdict));
+    Ok(graded.zip(dev.iter().map(|item| item.grade)).collect())
+}
+
+fn probabilities(verdict: &Verdict) -> [f32; 3] {
+    [verdict.grade.neither, verdict.grade.diplomacy, verdict.grade.negotiation]
 }
 
 /// The pool's texts that are worth grading, by the text's hash, each with how many it stands for; none that is labelled.
@@ -143,7 +159,7 @@ fn grade(
     for batch in open.chunks(256) {
         let texts: Vec<Text> = batch.iter().map(|(_, text)| (*text).clone()).collect();
         for ((key, _), verdict) in batch.iter().zip(teacher.score(&texts)?) {
-            let grade = [verdict.grade.neither, verdict.grade.diplomacy, verdict.grade.negotiation];
+            let grade = probabilities(&verdict);
             let line = TeacherLine { text: (*key).clone(), grade };
             let line = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
             writeln!(out, "{line}").map_err(failed)?;
@@ -155,13 +171,18 @@ fn grade(
     Ok(known)
 }
 
-/// The thresholds below which the linear model's word is final: as high as the loss allows on the held-back items.
-pub(super) fn rule(taught: &Taught, model: &LinearModel) -> CascadeRule {
-    let linear: Vec<[f32; 3]> = taught.held.iter().map(|graded| softmax(&model.logits(&graded.text).0)).collect();
+/// The thresholds below which the linear model's word is final: as high as the loss allows on the held-back items, where
+/// the transformer's alerts count as right, and on dev, where only true ones do.
+pub(super) fn rule(taught: &Taught, model: &LinearModel, temperature: f32) -> CascadeRule {
     let highest = |wide: bool, threshold: f32| {
         let of = |p: &[f32; 3]| if wide { p[1] + p[2] } else { p[2] };
-        let alerts = taught.held.iter().zip(&linear).filter(|(graded, _)| of(&graded.grade) >= threshold);
-        highest_threshold(alerts.map(|(graded, p)| (of(p), graded.weight)).collect(), MAY_LOSE)
+        let linear = |text: &Text| of(&softmax(&model.logits(text).0.map(|x| x / temperature)));
+        let found = |graded: &&Graded| of(&graded.grade) >= threshold;
+        let scored = |graded: &Graded| (linear(&graded.text), graded.weight);
+        let held = highest_threshold(taught.held.iter().filter(found).map(scored).collect(), MAY_LOSE);
+        let least = if wide { 1 } else { 2 };
+        let right = taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
+        held.min(highest_threshold(right.filter(found).map(scored).collect(), MAY_LOSE))
     };
     CascadeRule {
         transformer: taught.transformer.clone(),

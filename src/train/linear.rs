@@ -7,6 +7,8 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use super::data::Labelled;
 use super::progress::{Progress, say};
 use super::{Rng, TrainArgs, TrainError, Trained, dev_ap};
+#[cfg(feature = "bert")]
+use crate::classify::calibrate;
 use crate::classify::features::{FEATURES, GROUPS, Group, visit};
 use crate::classify::linear::{GRADE_BITS, GRADE_LANES, LinearModel, STAGE_BITS, STAGE_LANES, weights};
 use crate::classify::manifest::{CascadeRule, Kind};
@@ -124,7 +126,9 @@ fn distilled(
     let taught = super::distil::teach(pool, first, items, dev, args, config)?;
     lessons.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), grade: t.grade, stage: None }));
     let fitted = fit(&lessons, args)?;
-    let rule = super::distil::rule(&taught, &fitted.1);
+    let logits: Vec<[f32; 3]> = dev.iter().map(|item| fitted.1.logits(&item.text()).0).collect();
+    let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
+    let rule = super::distil::rule(&taught, &fitted.1, calibrate::temperature(&logits, &grades));
     Ok((fitted, Some(rule)))
 }
 

@@ -161,3 +161,97 @@ fn dev_aps(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, f64) {
     };
     (ap(&|p| p[2], 2), ap(&|p| p[1] + p[2], 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::classify::bert::{Encoder, is_tuned};
+    use crate::classify::config::tests::shipped;
+    use crate::train::Family;
+
+    fn args(out: PathBuf) -> TrainArgs {
+        TrainArgs {
+            data: Vec::new(),
+            dev: PathBuf::new(),
+            out,
+            base: None,
+            unlabelled: None,
+            family: Family::Transformer,
+            id: None,
+            about: String::new(),
+            seed: 1,
+            layers: 1,
+            epochs: Some(2),
+            lr: None,
+            batch: 4,
+            max_tokens: 32,
+        }
+    }
+
+    fn items() -> Vec<Labelled> {
+        let path = std::path::Path::new("tests/data/labelled.jsonl");
+        crate::train::data::read(path).expect("the samples are valid").into_iter().step_by(5).collect()
+    }
+
+    /// A network with its last layer open, and the samples as it reads them.
+    fn start(items: &[Labelled]) -> (Network, Vec<Encoded>) {
+        let base = shipped().base_dir();
+        tch::manual_seed(7);
+        let network = Network::open(&base).expect("the base model is there: run `make setup`");
+        for (name, variable) in network.vs.variables() {
+            let _ = variable.set_requires_grad(is_tuned(&name, network.layers, 1));
+        }
+        let encoder = Encoder::open(&base, 32).expect("opens");
+        (network, items.iter().map(|item| encoder.encode(&item.text())).collect())
+    }
+
+    fn sums(state: &State) -> Vec<f64> {
+        state.tensors().iter().map(|(_, tensor)| tensor.abs().sum(tch::Kind::Double).double_value(&[])).collect()
+    }
+
+    #[test]
+    fn a_resumed_run_ends_where_an_unbroken_one_does() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (args, items) = (args(dir.path().into()), items());
+        let (network, texts) = start(&items);
+        let lessons = Lessons { texts: &texts, items: &items };
+        let checkpoint = Checkpoint::of(&args, &items);
+        let mut unbroken = State::new(&network);
+        let untrained = sums(&unbroken);
+        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+        unbroken.offer(0.5);
+        checkpoint.save(&unbroken).expect("saves");
+        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+
+        let (network, _) = start(&items);
+        let mut resumed = State::new(&network);
+        assert!(checkpoint.restore(&mut resumed).expect("reads"));
+        assert_eq!((resumed.epoch, resumed.best_epoch), (1, 1));
+        epoch(&network, &lessons, &mut resumed, 2, &args).expect("trains");
+        assert_eq!(sums(&resumed), sums(&unbroken));
+        assert_ne!(sums(&resumed), untrained);
+    }
+
+    #[test]
+    fn another_runs_checkpoint_and_a_damaged_one_are_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        let items = items();
+        let (network, _) = start(&items);
+        let mut state = State::new(&network);
+        let mut args = args(dir.path().into());
+        Checkpoint::of(&args, &items).save(&state).expect("saves");
+        args.seed = 2;
+        let complaint = |state: &mut State| {
+            let error = Checkpoint::of(&args, &items).restore(state).expect_err("refused").to_string();
+            assert!(error.contains("checkpoint.safetensors") && error.contains("--out"), "{error}");
+            error
+        };
+        assert!(complaint(&mut state).contains("other data or settings"));
+        let file = dir.path().join("checkpoint.safetensors");
+        let half = std::fs::read(&file).expect("reads");
+        std::fs::write(&file, &half[..half.len() / 2]).expect("writes");
+        complaint(&mut state);
+    }
+}

@@ -20,7 +20,7 @@ use data::{DataError, Labelled};
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
     /// Labelled items to learn from, one JSON object a line; may be given more than once
-    #[arg(long, required = true, value_name = "FILE")]
+    #[arg(long, required_unless_present = "average", value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Labelled items to choose and calibrate on; must not overlap with the data
     #[arg(long, value_name = "FILE")]
@@ -31,6 +31,10 @@ pub struct TrainArgs {
     /// A transformer's directory to go on from, such as models/transformer, instead of the base alone
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
+    /// Transformers' directories whose weights are averaged instead of training one; several seeds of one recipe make a
+    /// steadier model than each of them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "base", "unlabelled"])]
+    pub average: Vec<PathBuf>,
     /// Unlabelled items, one JSON object a line, that the configured transformer grades for the linear model to learn from
     #[arg(long, value_name = "FILE")]
     pub unlabelled: Option<PathBuf>,
@@ -116,6 +120,7 @@ pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> 
 fn check(args: &TrainArgs) -> Result<(), TrainError> {
     let refuse = |what: &str| Err(TrainError::Argument(what.into()));
     match args.family {
+        Family::Linear if !args.average.is_empty() => refuse("--average and --family linear: it is for transformers"),
         Family::Linear if args.base.is_some() => {
             refuse("--base and --family linear: a linear model trains in seconds, from nothing")
         }

@@ -1,8 +1,11 @@
 //! The transformer's trainer: the last layers and the heads by AdamW, or the heads alone on frozen states.
 
 mod adamw;
+mod average;
 mod checkpoint;
 mod tune;
+
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tch::nn::{self, OptimizerConfig};
@@ -50,9 +53,7 @@ pub fn train(
     let mut network = Network::open(&base)?;
     let tuned = args.layers.min(network.layers);
     if let Some(dir) = &args.base {
-        let package = Package::read(dir)?;
-        let manifest = Manifest::parse(&package.name, &package.manifest, manifest::Kind::Transformer, FEATURES)?;
-        network.overlay(&package, manifest.tuned_layers.unwrap_or(0))?;
+        lay(&mut network, dir)?;
     }
     let encoder = Encoder::open(&base, args.max_tokens)?;
     let encode = |items: &[Labelled]| items.iter().map(|item| encoder.encode(&item.text())).collect::<Vec<Encoded>>();
@@ -60,7 +61,9 @@ pub fn train(
     for (name, variable) in network.vs.variables() {
         let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
     }
-    if tuned == 0 {
+    if !args.average.is_empty() {
+        average::into(&mut network, &args.average, tuned)?;
+    } else if tuned == 0 {
         fit_heads(&network, &texts, items, args)?;
     } else {
         tune::fine_tune(&network, &Lessons { texts: &texts, items }, &Lessons { texts: &dev_texts, items: dev }, args)?;
@@ -77,6 +80,16 @@ pub fn train(
         dev_grades,
         dev_stages,
     })
+}
+
+/// Lays the tuned weights in `dir` over the base, and says how many layers they are.
+fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
+    let package = Package::read(dir)?;
+    let manifest = Manifest::parse(&package.name, &package.manifest, manifest::Kind::Transformer, FEATURES)?;
+    manifest.check_weights(&package.name, &package.weights)?;
+    let tuned = manifest.tuned_layers.unwrap_or(0);
+    network.overlay(&package, tuned)?;
+    Ok(tuned)
 }
 
 /// The heads alone: the states never change, so they are computed once.

@@ -177,6 +177,7 @@ mod tests {
             dev: PathBuf::new(),
             out,
             base: None,
+            average: Vec::new(),
             unlabelled: None,
             family: Family::Transformer,
             id: None,

@@ -12,7 +12,7 @@ use demarche::classify::{self, ClassifyConfig, ScorerKind, Text};
 /// Items in one measured pass.
 const ITEMS: usize = 2_000;
 /// Texts handed over at once, as the pipeline does.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 #[derive(serde::Deserialize)]
 struct Section {

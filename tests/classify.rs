@@ -3,11 +3,19 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use demarche::classify::linear::LinearScorer;
+use clap::Parser;
+use demarche::classify::linear::{LinearModel, LinearScorer};
 use demarche::classify::package::Package;
 use demarche::classify::{ClassifyConfig, ScoreError, Scorer, Text};
 use demarche::eval;
-use demarche::train::data;
+use demarche::train::{self, data};
+
+/// The arguments of `demarche train` alone.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: train::TrainArgs,
+}
 
 #[derive(serde::Deserialize)]
 struct Section {
@@ -143,9 +151,48 @@ fn a_missing_directory_is_named() {
     assert!(complaint(Package::linear(&config)).contains("/nonexistent/manifest.toml"));
 }
 
+#[test]
+fn the_prefilter_alone_allocates_nothing() {
+    let model = LinearModel::load(&Package::embedded_linear()).expect("loads");
+    let texts: Vec<Text> = samples().iter().map(data::Labelled::text).chain(awkward()).collect();
+    let counted = allocation_counter::measure(|| {
+        for text in &texts {
+            std::hint::black_box(model.logits(text));
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn training_a_linear_model_gives_one_that_loads_and_ranks() {
+    let dir = tempfile::tempdir().expect("directory");
+    let lines = std::fs::read_to_string("tests/data/labelled.jsonl").expect("reads");
+    let (odd, even): (Vec<_>, Vec<_>) = lines.lines().enumerate().partition(|(n, _)| n % 2 == 1);
+    let write = |name: &str, part: Vec<(usize, &str)>| {
+        let path = dir.path().join(name);
+        let lines: String = part.iter().map(|(_, line)| format!("{line}\n")).collect();
+        std::fs::write(&path, lines).expect("writes");
+        path
+    };
+    let (train, dev) = (write("train.jsonl", odd), write("dev.jsonl", even));
+    let out = dir.path().join("model");
+    let args = |data: &Path| {
+        let line = ["train", "--family", "linear", "--epochs", "5", "--data"].map(std::ffi::OsStr::new);
+        let line = line.into_iter().chain([data.as_os_str(), "--dev".as_ref(), dev.as_ref()]);
+        Line::parse_from(line.chain(["--out".as_ref(), out.as_os_str()])).args
+    };
+    train::run(&args(&train), &config()).expect("trains");
+    let own = ClassifyConfig { dir: out.clone(), ..config() };
+    let mut scorer = LinearScorer::load(&Package::linear(&own).expect("reads"), &own).expect("loads");
+    assert_eq!(scorer.score(&[Text::new("Envoys hold talks", "")]).expect("scores").len(), 1);
+    let error = train::run(&args(&dev), &config()).expect_err("trained on what it is measured on").to_string();
+    assert!(error.contains("also in the training data"), "{error}");
+}
+
 #[cfg(feature = "bert")]
 mod bert {
     use demarche::classify::bert::BertScorer;
+    use demarche::parse::{Context, parse};
 
     use super::*;
 
@@ -195,5 +242,54 @@ mod bert {
         let end = nan.len();
         nan[end - 2..].copy_from_slice(&[0xFF, 0x7F]);
         assert!(load(&with_weights(&package, nan)).contains("not a number"));
+    }
+
+    /// The items of the bundled sample that `pick` picks from what its author says of them, as the parser reads them.
+    fn demo(pick: impl Fn(&serde_json::Value) -> bool) -> Vec<Text> {
+        let expected = std::fs::read_to_string("config/demo/expected.json").expect("reads");
+        let expected: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
+        let mut texts = Vec::new();
+        for item in expected["items"].as_array().expect("a list").iter().filter(|item| pick(item)) {
+            let file = Path::new("config/demo").join(item["file"].as_str().expect("a name"));
+            let feed = parse(&std::fs::read(file).expect("reads"), &Context::default()).expect("parses");
+            let entry = feed.entries.into_iter().find(|entry| item["title"] == entry.title).expect("the item is there");
+            texts.push(Text::new(entry.title, entry.summary));
+        }
+        texts
+    }
+
+    fn scores(texts: &[Text]) -> Vec<(f32, &str)> {
+        let verdicts = bert().score(texts).expect("scores");
+        verdicts.iter().zip(texts).map(|(verdict, text)| (verdict.score(), text.title.as_str())).collect()
+    }
+
+    #[test]
+    fn the_backchannel_story_is_sure_and_its_look_alikes_are_not() {
+        let story = demo(|item| item["backchannel"] == true);
+        let scored = scores(&story);
+        // Every item is found well above any threshold; most are sure.
+        let sure = scored.iter().filter(|(score, _)| *score >= 0.95).count();
+        assert!(scored.len() >= 8 && sure * 4 >= scored.len() * 3, "{scored:?}");
+        for (score, title) in &scored {
+            assert!(*score >= 0.85, "{score}: {title}");
+        }
+        let alike = demo(|item| item["hard_negative"] == true);
+        assert!(alike.len() >= 50);
+        for (score, title) in scores(&alike) {
+            assert!(score < 0.2, "{score}: {title}");
+        }
+    }
+
+    #[test]
+    fn the_cascade_ships_and_loses_none_of_the_story() {
+        let rule = LinearScorer::load(&Package::embedded_linear(), &config()).expect("loads").cascade;
+        let rule = rule.expect("the linear model says what it settles");
+        assert_eq!(rule.transformer, bert().model().id);
+        let story = demo(|item| item["story"] == true && item["grade"] == 2);
+        let mut cascade = demarche::classify::build(&config()).expect("builds");
+        let threshold = cascade.model().threshold;
+        for (verdict, text) in cascade.score(&story).expect("scores").iter().zip(&story) {
+            assert!(verdict.score() >= threshold, "{}: {}", verdict.score(), text.title);
+        }
     }
 }

@@ -20,19 +20,17 @@ use crate::item::Verdict;
 /// Items that the labels alone find less diplomatic than this are graded one in [`SPARSE`]: they teach little, and are
 /// three quarters of the pool.
 const DULL: f32 = 0.03;
-/// Share of the dull items that is graded, as 1 in so many; each then stands for so many.
+/// Share of the dull items that is graded, as 1 in so many.
 const SPARSE: u64 = 12;
-/// One graded item in so many is held back from training, to choose the cascade's thresholds on.
-const HELD_BACK: u64 = 5;
 /// Share of the transformer's alerts that the cascade may lose: 0.3 points of recall.
 const MAY_LOSE: f64 = 0.003;
+/// Share of the true alerts that the cascade may settle although the transformer would have missed them too.
+const UNSURE: f64 = 0.03;
 
 /// What the teacher said of the pool.
 pub(super) struct Taught {
     /// Learnt from.
     pub learnt: Vec<Graded>,
-    /// Held back.
-    held: Vec<Graded>,
     /// Dev, with the teacher's grades, and the true ones.
     dev: Vec<(Graded, u8)>,
     transformer: String,
@@ -44,8 +42,6 @@ pub(super) struct Taught {
 pub(super) struct Graded {
     pub text: Text,
     pub grade: [f32; 3],
-    /// How many items of the pool it stands for.
-    weight: f64,
 }
 
 #[derive(Deserialize)]
@@ -77,16 +73,15 @@ pub(super) fn teach(
     let info = teacher.model().clone();
     let mut taught = Taught {
         learnt: Vec::new(),
-        held: Vec::new(),
         dev: grade_dev(dev, &mut teacher)?,
         transformer: info.id.clone(),
         negotiation: info.threshold,
         diplomacy: info.threshold_diplomacy,
     };
-    for (key, (text, weight)) in chosen {
-        let Some(&grade) = known.get(&key) else { continue };
-        let side = if number(&key).is_multiple_of(HELD_BACK) { &mut taught.held } else { &mut taught.learnt };
-        side.push(Graded { text, grade, weight });
+    for (key, text) in chosen {
+        if let Some(&grade) = known.get(&key) {
+            taught.learnt.push(Graded { text, grade });
+        }
     }
     // A map's order is random; training's must not be.
     taught.learnt.sort_by(|a, b| (&a.text.title, &a.text.summary).cmp(&(&b.text.title, &b.text.summary)));
@@ -96,7 +91,7 @@ pub(super) fn teach(
 fn grade_dev(dev: &[Labelled], teacher: &mut BertScorer) -> Result<Vec<(Graded, u8)>, TrainError> {
     let texts: Vec<Text> = dev.iter().map(Labelled::text).collect();
     let verdicts = teacher.score(&texts)?;
-    let graded = |text, verdict: &Verdict| Graded { text, grade: probabilities(verdict), weight: 1.0 };
+    let graded = |text, verdict: &Verdict| Graded { text, grade: probabilities(verdict) };
     let graded = texts.into_iter().zip(&verdicts).map(|(text, verdict)| graded(text, verdict));
     Ok(graded.zip(dev.iter().map(|item| item.grade)).collect())
 }
@@ -105,13 +100,13 @@ fn probabilities(verdict: &Verdict) -> [f32; 3] {
     [verdict.grade.neither, verdict.grade.diplomacy, verdict.grade.negotiation]
 }
 
-/// The pool's texts that are worth grading, by the text's hash, each with how many it stands for; none that is labelled.
+/// The pool's texts that are worth grading, by the text's hash; none that is labelled.
 fn choose(
     pool: &Path,
     first: &LinearModel,
     items: &[Labelled],
     dev: &[Labelled],
-) -> Result<HashMap<String, (Text, f64)>, DataError> {
+) -> Result<HashMap<String, Text>, DataError> {
     let io = |source| DataError::Io { path: pool.into(), source };
     let labelled: HashSet<String> = items.iter().chain(dev).map(|item| key(&item.text())).collect();
     let mut chosen = HashMap::new();
@@ -125,14 +120,14 @@ fn choose(
         let key = key(&text);
         let dull = 1.0 - softmax(&first.logits(&text).0)[0] < DULL;
         if !labelled.contains(&key) && (!dull || self::number(&key) % SPARSE == 1) {
-            chosen.insert(key, (text, if dull { SPARSE as f64 } else { 1.0 }));
+            chosen.insert(key, text);
         }
     }
     Ok(chosen)
 }
 
 fn grade(
-    chosen: &HashMap<String, (Text, f64)>,
+    chosen: &HashMap<String, Text>,
     teacher: &mut BertScorer,
     path: &Path,
 ) -> Result<HashMap<String, [f32; 3]>, TrainError> {
@@ -153,7 +148,7 @@ fn grade(
     let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
     let mut out = BufWriter::new(file);
     let mut open: Vec<(&String, &Text)> =
-        chosen.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(key, (text, _))| (key, text)).collect();
+        chosen.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(key, text)| (key, text)).collect();
     open.sort_by_key(|(key, _)| *key);
     let mut progress = Progress::new("grading the pool", open.len());
     for batch in open.chunks(256) {
@@ -171,38 +166,30 @@ fn grade(
     Ok(known)
 }
 
-/// The thresholds below which the linear model's word is final: as high as the loss allows on the held-back items, where
-/// the transformer's alerts count as right, and on dev, where only true ones do.
+/// The thresholds below which the linear model's word is final: as high as the loss on dev allows, where an item is lost
+/// that is an alert by right and by the transformer. A dev set has few of those, so no more than the share [`UNSURE`] of
+/// all that are alerts by right may be settled either.
 pub(super) fn rule(taught: &Taught, model: &LinearModel, temperature: f32) -> CascadeRule {
-    let highest = |wide: bool, threshold: f32| {
-        let of = |p: &[f32; 3]| if wide { p[1] + p[2] } else { p[2] };
-        let linear = |text: &Text| of(&softmax(&model.logits(text).0.map(|x| x / temperature)));
-        let found = |graded: &&Graded| of(&graded.grade) >= threshold;
-        let scored = |graded: &Graded| (linear(&graded.text), graded.weight);
-        let held = highest_threshold(taught.held.iter().filter(found).map(scored).collect(), MAY_LOSE);
-        let least = if wide { 1 } else { 2 };
-        let right = taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
-        held.min(highest_threshold(right.filter(found).map(scored).collect(), MAY_LOSE))
+    let highest = |least: u8, threshold: f32| {
+        let of = |p: &[f32; 3]| if least == 1 { p[1] + p[2] } else { p[2] };
+        let linear = |graded: &Graded| of(&softmax(&model.logits(&graded.text).0.map(|x| x / temperature)));
+        let right = || taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
+        let found = right().filter(|graded| of(&graded.grade) >= threshold);
+        let sure = highest_threshold(right().map(linear).collect(), UNSURE);
+        sure.min(highest_threshold(found.map(linear).collect(), MAY_LOSE))
     };
     CascadeRule {
         transformer: taught.transformer.clone(),
-        negotiation: highest(false, taught.negotiation),
-        diplomacy: highest(true, taught.diplomacy),
+        negotiation: highest(2, taught.negotiation),
+        diplomacy: highest(1, taught.diplomacy),
     }
 }
 
-/// The highest threshold under which no more than the share `may_lose` of the weight lies.
-fn highest_threshold(mut alerts: Vec<(f32, f64)>, may_lose: f64) -> f32 {
-    alerts.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let budget = may_lose * alerts.iter().map(|(_, weight)| weight).sum::<f64>();
-    let mut lost = 0.0;
-    for (score, weight) in alerts {
-        lost += weight;
-        if lost > budget {
-            return score;
-        }
-    }
-    0.0
+/// The highest threshold under which no more than the share `may_lose` of `alerts` lies.
+fn highest_threshold(mut alerts: Vec<f32>, may_lose: f64) -> f32 {
+    alerts.sort_by(f32::total_cmp);
+    let budget = (may_lose * alerts.len() as f64) as usize;
+    alerts.get(budget).copied().unwrap_or(0.0)
 }
 
 fn key(text: &Text) -> String {
@@ -220,10 +207,9 @@ mod tests {
 
     #[test]
     fn the_threshold_is_as_high_as_the_loss_allows() {
-        let alerts = || (1..=10).map(|i| (i as f32 / 10.0, 1.0)).collect::<Vec<_>>();
-        assert_eq!(highest_threshold(alerts(), 0.0), 0.1);
-        assert_eq!(highest_threshold(alerts(), 0.2), 0.3);
-        assert_eq!(highest_threshold(vec![(0.1, 9.0), (0.5, 1.0)], 0.2), 0.1, "a rare item stands for many");
+        let alerts: Vec<f32> = (1..=10).map(|i| i as f32 / 10.0).collect();
+        assert_eq!(highest_threshold(alerts.clone(), 0.003), 0.1);
+        assert_eq!(highest_threshold(alerts, 0.2), 0.3);
         assert_eq!(highest_threshold(Vec::new(), 0.2), 0.0, "nothing is settled without evidence");
     }
 }

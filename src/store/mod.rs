@@ -75,7 +75,10 @@ impl Store {
     }
 
     /// WAL with `synchronous = FULL`: what is committed stays, through a killed process and through a power cut.
+    /// Transactions take the write lock at once: one that reads first and finds the database changed when it comes to
+    /// write would fail, however long the time-out.
     fn configure(&mut self) -> rusqlite::Result<()> {
+        self.connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
         self.connection.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
@@ -84,8 +87,7 @@ impl Store {
 
     fn migrate(&mut self) -> Result<(), StoreError> {
         let what = "bring the state database up to date";
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).during(what)?;
+        let transaction = self.connection.transaction().during(what)?;
         let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).during(what)?;
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path: self.path.clone(), found, known: MIGRATIONS.len() });

@@ -46,7 +46,9 @@ pub fn run(state: &Path) {
     store.watch(None).expect("the feeds");
     store.override_interval(0).expect("the schedule");
     let polling = Polling {
-        fetcher: Fetcher::new(&config.fetch).expect("a client"),
+        fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
+        websub: config.websub,
+        max_body: config.fetch.max_body.as_u64() as usize,
         credentials: Default::default(),
         outage: Mutex::default(),
         schedule: config.schedule,

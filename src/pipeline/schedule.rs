@@ -231,6 +231,7 @@ mod tests {
             validators: None,
             history: None,
             identity: IdentityPolicy::Guid,
+            pushed: false,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::During;
 use super::feeds::{Penalty, TWIN, place};
+use super::websub::{Hub, note_hub};
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
 use crate::item::{Entry, FeedId, Identity, Item, PublishedSource};
@@ -65,6 +66,8 @@ pub struct Health {
     pub next_poll: Option<DateTime<Utc>>,
     /// The schedule's memory as JSON.
     pub history: Option<String>,
+    /// What the document said of its hub.
+    pub hub: Hub,
     /// The address the feed has moved to for good.
     pub moved_to: Option<String>,
     /// Whose other feeds wait too.
@@ -347,6 +350,7 @@ fn update_health(connection: &Connection, poll: &Poll, health: &Health) -> rusql
         error,
         health.errors_in_row,
     ])?;
+    note_hub(connection, poll.feed, &health.hub)?;
     if let Some(url) = &health.moved_to {
         adopt(connection, poll.feed, url)?;
     }

@@ -10,6 +10,7 @@ mod items;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod websub;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,10 @@ pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use items::{Health, Intake, Judged, Origin, Pending, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_websub.sql")];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
 /// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.

@@ -16,8 +16,7 @@ use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
 #[derive(Debug, Subcommand)]
 pub enum FeedsCommand {
     /// List the feeds with their health.
-    ///
-    /// Example: demarche feeds list --json | jq 'select(.error).url'
+    #[command(after_help = "Example:\n  demarche feeds list --json | jq 'select(.error).url'")]
     List {
         /// Also those that are no longer polled.
         #[arg(long)]
@@ -27,35 +26,29 @@ pub enum FeedsCommand {
         json: bool,
     },
     /// Add feeds; they stay until removed.
-    ///
-    /// Example: demarche feeds add https://news.example/world.xml --tag agency
+    #[command(after_help = "Example:\n  demarche feeds add https://news.example/world.xml --tag agency")]
     Add(AddArgs),
     /// Stop polling feeds. What they brought stays known, so that nothing repeats should they come back.
-    ///
-    /// Example: demarche feeds remove https://news.example/world.xml
+    #[command(after_help = "Example:\n  demarche feeds remove https://news.example/world.xml")]
     Remove {
         /// Addresses of the feeds.
         #[arg(required = true)]
         urls: Vec<String>,
     },
     /// Add the feeds of an OPML file; folders become tags.
-    ///
-    /// Example: demarche feeds import subscriptions.opml
+    #[command(after_help = "Example:\n  demarche feeds import subscriptions.opml")]
     Import {
         /// The OPML file.
         file: PathBuf,
     },
     /// Write the feeds as OPML on standard output.
-    ///
-    /// Example: demarche feeds export > feeds.opml
+    #[command(after_help = "Example:\n  demarche feeds export > feeds.opml")]
     Export,
     /// Fetch feeds now and report what is found; no item is stored.
-    ///
-    /// Example: demarche feeds check --all --json | jq 'select(.problems != []) | .url'
+    #[command(after_help = "Example:\n  demarche feeds check --all --json | jq 'select(.problems != []) | .url'")]
     Check(check::CheckArgs),
     /// Find the feeds of a web page: those it names, else the first in a usual place.
-    ///
-    /// Example: demarche feeds discover https://news.example/
+    #[command(after_help = "Example:\n  demarche feeds discover https://news.example/")]
     Discover(discover::DiscoverArgs),
 }
 

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-/// Plain words; sentences are drawn from them.
-const WORDS: &str = "the a of to and in for with on by from after before under minister council river harbour market report \
-    committee season train bridge village storm museum price harvest election court school hospital engine forest coast \
-    budget company league team doctor farmer teacher artist crew border agreement visit letter border ship island \
-    mountain winter summer morning evening week month year plan said opened closed found built moved reached signed \
-    raised fell grew began ended asked offered refused agreed met warned hoped expected new old small large early late \
-    public local national northern southern eastern western heavy quiet busy long short first second third last next";
+/// Plain words; sentences are drawn from them, with the small words between that make a language known.
+const WORDS: &str = "minister council river harbour market report committee season train bridge village storm museum price \
+    harvest election court school hospital engine forest coast budget company league team doctor farmer teacher artist \
+    crew border agreement visit letter island mountain winter summer morning evening building government weather history \
+    question answer meeting neighbour country language mother father children people thing world life hand house water";
+const SMALL_WORDS: &str = "the of and to in that was for with his they had from this have which were their there would been \
+    when will what who more about into could than other some these then only should because through after before";
 
 /// A document: feed `feed`, its items numbered from `first`, `items` of them, each with a summary of about `words` words.
 #[derive(Debug, Clone, Copy)]
@@ -45,22 +45,24 @@ pub fn rss(feed: usize, first: usize, shape: Shape) -> String {
 }
 
 struct Prose {
-    words: Vec<&'static str>,
+    words: [Vec<&'static str>; 2],
     state: u64,
 }
 
 impl Prose {
     fn new(seed: u64) -> Self {
-        Self { words: WORDS.split_whitespace().collect(), state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
+        let words = [SMALL_WORDS, WORDS].map(|words| words.split_whitespace().collect());
+        Self { words, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
     fn words(&mut self, count: usize) -> String {
         let mut text = String::new();
-        for _ in 0..count {
+        for n in 0..count {
             self.state ^= self.state << 13;
             self.state ^= self.state >> 7;
             self.state ^= self.state << 17;
-            text += self.words[(self.state % self.words.len() as u64) as usize];
+            let words = &self.words[n % 2];
+            text += words[(self.state % words.len() as u64) as usize];
             text.push(' ');
         }
         text.truncate(text.trim_end().len());

@@ -5,8 +5,9 @@
 /// always a next job; larger holds more bodies in memory, smaller leaves connections idle.
 pub const IN_FLIGHT: usize = 128;
 
-/// Parsed documents waiting for the store. Small: a document may hold thousands of entries.
-pub const DOCUMENTS: usize = 16;
+/// Parsed documents waiting for the store: what one commit takes next, while it is busy with the last. More lets hostile
+/// documents hold more memory.
+pub const DOCUMENTS: usize = 32;
 
 /// Documents that share one transaction. More saves syncs to disk under load; an idle daemon commits one by one.
 pub const COMMIT_GROUP: usize = 32;

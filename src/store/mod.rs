@@ -36,6 +36,14 @@ const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), includ
 /// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
+/// Pages kept in memory, KiB. Keys are hashes, so every commit touches leaves all over the index: with SQLite's usual 2 MiB
+/// they are read again and written twice within one commit. More only helps databases of many million items.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// Pages (of 4 KiB) in the log before it is moved into the database: a leaf that several commits touch is moved once. More
+/// makes the log, and the pause when it is moved, larger.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
 /// The state database.
 #[derive(Debug)]
 pub struct Store {
@@ -88,6 +96,8 @@ impl Store {
         self.connection.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.pragma_update(None, "foreign_keys", true)
     }
 

@@ -11,6 +11,7 @@ use super::exit::UsageError;
 use super::setup::{Setup, address, configured_feeds, read_opml, setup};
 use super::{Common, Exit, check, discover, table};
 use crate::alert::public_url;
+use crate::dedup::IdentityPolicy;
 use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
 
 /// Subcommands of `feeds`.
@@ -157,6 +158,7 @@ fn row(feed: &FeedRow) -> [String; 6] {
         (None, _, None) => "new".into(),
         _ => "ok".into(),
     };
+    let state = if feed.identity == IdentityPolicy::Link { format!("{state}, by link") } else { state };
     let title = feed.title.clone().unwrap_or_default();
     [state, feed.items.to_string(), time(feed.last_success), time(feed.next_poll), public_url(&feed.url), title]
 }

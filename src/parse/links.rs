@@ -235,6 +235,12 @@ mod tests {
         assert_eq!(absolute(&format!("http://example.org/{}", "a".repeat(MAX_LINK)), None), None);
     }
 
+    #[test]
+    fn labels_without_a_name_stay_stable() {
+        let once = canonical("http://amp.www..=?");
+        assert_eq!(canonical(&once), once);
+    }
+
     proptest::proptest! {
         #[test]
         fn canonical_is_stable(link in "(https?://)?(www\\.|amp\\.){0,2}[a-z.:/?&=#%é0-9]{0,40}") {

@@ -373,7 +373,7 @@ fn fill(entry: &mut Draft, capture: Capture<'_>, bases: &Bases<'_>) {
         Role::MinorSummary => entry.summary.offer(text, kind, (1, depth)),
         Role::Content => entry.content.offer(text, kind, (0, depth)),
         Role::Published => entry.published.offer_date(text, (0, depth)),
-        Role::Created => entry.published.offer_date(text, (1, depth)),
+        Role::Created => entry.created.offer_date(text, (0, depth)),
         Role::Updated => entry.updated.offer_date(text, (0, depth)),
         Role::Guid => {
             entry.guid.offer(trimmed(), kind, (0, depth));

@@ -139,6 +139,21 @@ fn hostile_documents_cost_nothing() {
     on_small_stack.unwrap().join().unwrap();
 }
 
+/// What stands once for the feed comes back in every entry, so it must be short.
+#[test]
+fn nothing_long_comes_back_in_every_entry() {
+    let site = format!("https://example.org/{}", "a/".repeat(4_000));
+    let rss = format!("<rss><channel><link>{site}</link>{}", "<item><title>t</title><link>b</link></item>".repeat(9));
+    let authors = (0..99).map(|n| format!("\"Ada {n}\",")).collect::<String>();
+    let items = r#"{"id":1,"url":"b"},"#.repeat(9);
+    let json = format!(r#"{{"home_page_url":"{site}","authors":[{authors}"Bo"],"items":[{items}{{}}]}}"#);
+    for body in [rss, json] {
+        let document = parse(body.as_bytes(), &Context::default()).unwrap();
+        assert_eq!(document.entries[8].link.as_deref(), Some("b"));
+        assert!(document.entries.iter().all(|entry| entry.authors.len() <= 4));
+    }
+}
+
 /// What fuzzing found worth keeping (`fuzz/`), through the same checks without a nightly compiler.
 #[test]
 fn the_fuzz_corpus_holds() {

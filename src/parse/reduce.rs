@@ -203,13 +203,19 @@ impl<'a, 'u> Reducer<'a, 'u> {
         let mut language = None;
         for (key, value) in tag.xml_family() {
             match key {
-                "xmlns" => self.default_ns = Ns::of_uri(&value).unwrap_or_default(),
+                "xmlns" => self.default_ns = self.default_ns_of(&value),
                 "xml:base" => self.bases.push(depth, value),
                 "xml:lang" => language = Some(value),
                 _ => self.declare_prefix(key.strip_prefix("xmlns:").unwrap_or_default(), &value),
             }
         }
         language
+    }
+
+    /// An unknown default namespace is a misspelt one around entries, and another vocabulary inside.
+    fn default_ns_of(&self, uri: &str) -> Ns {
+        let unknown = if self.entry.is_none() || uri.is_empty() { Ns::Feed } else { Ns::Other };
+        Ns::of_uri(uri).unwrap_or(unknown)
     }
 
     fn declare_prefix(&mut self, prefix: &'a str, uri: &str) {

@@ -21,6 +21,7 @@ pub mod sink;
 pub mod backfill;
 pub mod pipeline;
 pub mod store;
+pub mod websub;
 
 // Making and measuring the model.
 pub mod eval;

@@ -4,7 +4,9 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -315,6 +317,26 @@ async fn rule_44_connections_are_reused() {
 }
 
 #[tokio::test]
+async fn rule_44_http_2_is_spoken_where_it_is_offered() {
+    let (server, authority) = tls::config(&["127.0.0.1"], &["h2", "http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/f", listener.local_addr().unwrap());
+    let first_words = std::thread::spawn(move || {
+        let mut connection = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+        let mut socket = listener.accept().unwrap().0;
+        let mut words = [0; 24];
+        rustls::Stream::new(&mut connection, &mut socket).read_exact(&mut words).unwrap();
+        (connection.alpn_protocol().map(<[u8]>::to_vec), words)
+    });
+    let trusting = FetchConfig { ca_file: authority.path().into(), ..config() };
+    // This server says nothing more.
+    fetch_with(&trusting, &url, &Validators::default()).await.unwrap_err();
+    let (protocol, words) = first_words.join().unwrap();
+    assert_eq!(protocol.as_deref(), Some(&b"h2"[..]));
+    assert_eq!(&words, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
+#[tokio::test]
 async fn rule_48_the_body_is_capped_after_decompression() {
     let origin = Origin::start();
     let bomb = vec![b' '; 8 * 1024 * 1024];
@@ -345,6 +367,16 @@ async fn rule_49_slow_answers_end_at_the_time_outs() {
     // Slow-loris: every read is in time, the whole is not.
     let drip = FetchConfig { read_timeout: long, timeout: short, ..config() };
     assert_eq!(class(&drip, &origin.url("/drip")).await, ErrorClass::Timeout);
+}
+
+#[tokio::test]
+async fn rule_49_a_handshake_that_is_never_answered_ends_at_its_time_out() {
+    // The system completes the connection; nobody speaks TLS on it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/f", listener.local_addr().unwrap());
+    let (short, long) = (Duration::from_millis(150), Duration::from_secs(25));
+    let config = FetchConfig { connect_timeout: short, read_timeout: long, timeout: long, ..config() };
+    assert_eq!(class(&config, &url).await, ErrorClass::Timeout);
 }
 
 #[tokio::test]

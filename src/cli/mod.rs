@@ -8,6 +8,7 @@ mod discover;
 pub mod exit;
 mod feeds;
 mod flow;
+mod list;
 mod parse;
 mod progress;
 mod run;

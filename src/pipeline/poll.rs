@@ -10,7 +10,7 @@ use crate::fetch::{Answer, ErrorClass, FetchError, Outcome, Request, Validators}
 use crate::item;
 use crate::parse::{Context, ErrorKind, ParseError, parse};
 use crate::schedule::{self, Answered, Failed, History, Jitter, Plan, Polled, Scope, Terms, plan};
-use crate::store::{DueFeed, Health, Intake, Origin, Penalty, Poll};
+use crate::store::{DueFeed, Health, Hub, Intake, Origin, Penalty, Poll};
 
 /// Polls `feed`; whatever happens is a document for the commit stage.
 pub(super) async fn poll(polling: &Polling, feed: DueFeed, now: DateTime<Utc>) -> Document {
@@ -126,6 +126,7 @@ impl Visit<'_> {
             refetch: self.refetch,
         }));
         let mut health = self.health(plan, Some(answer.status));
+        health.hub = self.hub(document.as_ref(), &answer);
         health.validators = serde_json::to_string(&answer.validators).ok();
         match document {
             None => self.report(Kind::NotModified, health, None, Intake::default()),
@@ -135,6 +136,16 @@ impl Visit<'_> {
                 self.report(Kind::Fresh, health, document.title, Intake { candidates, rejected, policy })
             }
         }
+    }
+
+    /// The hub that headers or document announce, where hubs can reach us.
+    fn hub(&self, document: Option<&item::Document>, answer: &Answer) -> Hub {
+        let Some(document) = document.filter(|_| self.polling.websub.callback.is_some()) else { return Hub::Unknown };
+        let Some(hub) = answer.links.hub.as_ref().map(Url::as_str).or(document.hub.as_deref()) else {
+            return Hub::None;
+        };
+        let topic = answer.links.topic.as_ref().map(Url::as_str).or(document.self_url.as_deref());
+        Hub::At { hub: hub.to_owned(), topic: topic.unwrap_or(answer.final_url.as_str()).to_owned() }
     }
 
     fn failed(self, trouble: Trouble) -> Document {
@@ -164,7 +175,17 @@ impl Visit<'_> {
 
     fn plan(&self, polled: &Polled<'_>) -> Plan {
         let floor = self.feed.floor_s.map(std::time::Duration::from_secs);
-        let terms = Terms { floor, interval: self.polling.interval };
+        let terms = Terms {
+            floor,
+            interval: self.polling.interval,
+            pushed: self
+                .polling
+                .websub
+                .callback
+                .as_ref()
+                .filter(|_| self.feed.pushed)
+                .map(|_| self.polling.websub.poll),
+        };
         let jitter = Jitter::of(self.feed.id, self.now.timestamp_millis());
         plan(&self.polling.schedule, terms, &self.history, polled, self.now, jitter)
     }
@@ -179,6 +200,7 @@ impl Visit<'_> {
             validators: None,
             next_poll: plan.next,
             history: plan.history.to_json(),
+            hub: Hub::Unknown,
             moved_to: plan.moved_to.map(String::from),
             penalty: plan.penalty.map(|until| Penalty { scope, of: of.clone(), until }),
         }

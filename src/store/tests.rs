@@ -171,3 +171,17 @@ proptest! {
         prop_assert_eq!(fixture.store.pending_count().unwrap(), distinct.len());
     }
 }
+
+/// A transaction that only reads first would fail when it comes to write and another process has written in between.
+#[test]
+fn a_transaction_has_the_write_lock_from_its_first_moment() {
+    let mut fixture = Fixture::new();
+    let mut other = Store::open(fixture._dir.path()).unwrap();
+    other.connection.pragma_update(None, "busy_timeout", 0).unwrap();
+    let spec = || FeedSpec { url: "https://other.example/".into(), title: None, tags: vec![], floor_s: None };
+    let begun = fixture.store.connection.transaction().unwrap();
+    let error = other.add_feeds(&[spec()]).unwrap_err();
+    assert!(error.is_passing(), "{error}");
+    drop(begun);
+    assert_eq!(other.add_feeds(&[spec()]).unwrap(), 1);
+}

@@ -1,6 +1,6 @@
 //! Labelled items: one JSON object a line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,10 @@ impl Labelled {
     pub fn text(&self) -> Text {
         Text::new(&self.title, &self.summary)
     }
+
+    fn both(&self) -> (&str, &str) {
+        (&self.title, &self.summary)
+    }
 }
 
 /// Why a labelled file cannot be used. Each message fits after "failed to".
@@ -74,6 +78,14 @@ pub enum DataError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// An item is in two training files, where it would count twice, or with two grades.
+    #[error("train on both files: item {id} (\"{title}\") is in two of them; remove it from one")]
+    Twice {
+        /// The item.
+        id: String,
+        /// Its headline.
+        title: String,
     },
     /// An item is in both files, so that the measure would be of memory.
     #[error("measure on {dev}: its item {id} (\"{title}\") is also in the training data; remove it from one of them")]
@@ -108,10 +120,26 @@ pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
     if items.is_empty() { Err(DataError::Empty { path: path.into() }) } else { Ok(items) }
 }
 
-/// Refuses development items that were trained on.
+/// Reads several labelled files as one. An item may be in one of them only.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Labelled>, DataError> {
+    let mut items = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
+    for path in paths {
+        for item in read(path)? {
+            if !known.insert(item.id.clone()) {
+                return Err(DataError::Twice { id: item.id, title: item.title });
+            }
+            items.push(item);
+        }
+    }
+    Ok(items)
+}
+
+/// Refuses development items that were trained on, by id or by text.
 pub fn refuse_overlap(train: &[Labelled], dev: &[Labelled], dev_path: &Path) -> Result<(), DataError> {
-    let known: HashMap<&str, ()> = train.iter().map(|item| (item.id.as_str(), ())).collect();
-    match dev.iter().find(|item| known.contains_key(item.id.as_str())) {
+    let ids: HashSet<&str> = train.iter().map(|item| item.id.as_str()).collect();
+    let texts: HashSet<(&str, &str)> = train.iter().map(Labelled::both).collect();
+    match dev.iter().find(|item| ids.contains(item.id.as_str()) || texts.contains(&item.both())) {
         None => Ok(()),
         Some(item) => Err(DataError::Overlap { dev: dev_path.into(), id: item.id.clone(), title: item.title.clone() }),
     }
@@ -178,5 +206,12 @@ mod tests {
         let items = read_lines("{\"title\":\"t\",\"grade\":0}").expect("reads");
         assert!(refuse_overlap(&items, &items, Path::new("dev.jsonl")).is_err());
         assert!(refuse_overlap(&items, &[], Path::new("dev.jsonl")).is_ok());
+        let same_text = read_lines("{\"id\":\"other\",\"title\":\"t\",\"grade\":0}").expect("reads");
+        let error = refuse_overlap(&items, &same_text, Path::new("dev.jsonl")).expect_err("the text was trained on");
+        assert!(error.to_string().contains("dev.jsonl") && error.to_string().contains("other"), "{error}");
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), "{\"title\":\"t\",\"grade\":0}").expect("written");
+        let paths = [file.path().to_path_buf(), file.path().to_path_buf()];
+        assert!(read_all(&paths).expect_err("twice").to_string().contains("in two of them"));
     }
 }

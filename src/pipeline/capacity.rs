@@ -1,6 +1,8 @@
 //! Every bound between two stages, in one place. Together they bound the memory of a run: documents in flight times
 //! their size, and rows in batches.
 
+use std::time::Duration;
+
 /// Polls handed out and not yet committed. The fetch concurrency is below it (`[fetch] concurrency`), so that there is
 /// always a next job; larger holds more bodies in memory, smaller leaves connections idle.
 pub const IN_FLIGHT: usize = 128;
@@ -22,6 +24,14 @@ pub const PENDING_HIGH_WATER: usize = 5_000;
 /// Items judged together: several model batches, so that texts of like length can share one. Larger delays the first
 /// alert after a burst (about two seconds of work for the transformer on two cores).
 pub const JUDGE_BATCH: usize = 128;
+
+/// Items read to be judged, and most that share one commit of verdicts. A quick scorer would otherwise spend its time
+/// waiting for the disk; larger only holds more texts in memory.
+pub const JUDGE_GROUP: usize = 8 * JUDGE_BATCH;
+
+/// After this long a commit of verdicts takes no further batch, so that a slow scorer's alerts do not wait for their
+/// neighbours.
+pub const JUDGE_TIME: Duration = Duration::from_millis(250);
 
 /// Alerts appended and synced together. Larger only saves syncs.
 pub const DELIVERY_BATCH: usize = 256;

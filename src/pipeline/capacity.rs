@@ -9,10 +9,11 @@ pub const IN_FLIGHT: usize = 128;
 
 /// Parsed documents waiting for the store: what one commit takes next, while it is busy with the last. More lets hostile
 /// documents hold more memory.
-pub const DOCUMENTS: usize = 32;
+pub const DOCUMENTS: usize = 64;
 
-/// Documents that share one transaction. More saves syncs to disk under load; an idle daemon commits one by one.
-pub const COMMIT_GROUP: usize = 32;
+/// Documents that share one transaction. More saves syncs and page writes under load (keys are hashes, so that each commit
+/// touches pages all over the index); an idle daemon commits one by one.
+pub const COMMIT_GROUP: usize = 64;
 
 /// Calls queued for the store's thread. Each caller waits for its answer, so this only has to cover the stages.
 pub const STORE_CALLS: usize = 16;

@@ -1,7 +1,11 @@
 //! Training: labelled items in, a model's directory out. The same core serves `demarche train` and the shipped models.
 
 pub mod data;
+#[cfg(feature = "bert")]
+mod distil;
+pub mod label;
 pub mod linear;
+mod progress;
 #[cfg(feature = "bert")]
 pub mod transformer;
 mod write;
@@ -16,14 +20,24 @@ use data::{DataError, Labelled};
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
     /// Labelled items to learn from, one JSON object a line; may be given more than once
-    #[arg(long, required = true, value_name = "FILE")]
+    #[arg(long, required_unless_present = "average", value_name = "FILE")]
     pub data: Vec<PathBuf>,
-    /// Labelled items to choose and calibrate on; must not overlap with the data
+    /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]
     #[arg(long, value_name = "FILE")]
-    pub dev: PathBuf,
+    pub dev: Option<PathBuf>,
     /// Directory for manifest.toml and weights.safetensors
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// A transformer's directory to go on from, such as models/transformer, instead of the base alone
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Transformers' directories whose weights are averaged instead of training one; several seeds of one recipe make a
+    /// steadier model than each of them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "base", "unlabelled"])]
+    pub average: Vec<PathBuf>,
+    /// Unlabelled items, one JSON object a line, that the configured transformer grades for the linear model to learn from
+    #[arg(long, value_name = "FILE")]
+    pub unlabelled: Option<PathBuf>,
     /// Which model to train
     #[arg(long, value_enum, default_value_t = Family::Transformer)]
     pub family: Family,
@@ -39,10 +53,10 @@ pub struct TrainArgs {
     /// Upper layers to tune, 0 to 6; 0 trains the heads alone (transformer)
     #[arg(long, default_value_t = 6)]
     pub layers: usize,
-    /// Times through the data [default: 3; heads alone 60; linear 15]
+    /// Times through the data at most [default: 4; heads alone 60; linear 15]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Learning rate at its height [default: 8e-5; heads alone 1e-3; linear 0.1]
+    /// Learning rate at its height [default: 6e-5; heads alone 1e-3; linear 0.1]
     #[arg(long)]
     pub lr: Option<f64>,
     /// Items in one step (transformer)
@@ -90,26 +104,36 @@ pub enum TrainError {
 /// Reads the data, trains, calibrates on dev and writes the model's directory. Says how it goes on stderr.
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
-    let mut items = Vec::new();
-    for path in &args.data {
-        items.extend(data::read(path)?);
-    }
-    let dev = data::read(&args.dev)?;
-    data::refuse_overlap(&items, &dev, &args.dev)?;
+    let (items, dev) = lessons(args)?;
     let trained = match args.family {
-        Family::Linear => linear::train(&items, &dev, args),
+        Family::Linear => linear::train(&items, &dev, args, config)?,
         #[cfg(feature = "bert")]
         Family::Transformer => transformer::train(&items, &dev, args, config)?,
         #[cfg(not(feature = "bert"))]
         Family::Transformer => return Err(TrainError::NotBuilt),
     };
-    let _ = config;
     write::model(trained, &dev, items.len(), args)
+}
+
+/// What is learnt from, and what is chosen and calibrated on.
+fn lessons(args: &TrainArgs) -> Result<(Vec<Labelled>, Vec<Labelled>), TrainError> {
+    let items = data::read_all(&args.data)?;
+    let Some(path) = &args.dev else { return Ok(data::split(items)?) };
+    let dev = data::read(path)?;
+    data::refuse_overlap(&items, &dev, path)?;
+    Ok((items, dev))
 }
 
 fn check(args: &TrainArgs) -> Result<(), TrainError> {
     let refuse = |what: &str| Err(TrainError::Argument(what.into()));
-    match args {
+    match args.family {
+        Family::Linear if !args.average.is_empty() => refuse("--average and --family linear: it is for transformers"),
+        Family::Linear if args.base.is_some() => {
+            refuse("--base and --family linear: a linear model trains in seconds, from nothing")
+        }
+        Family::Transformer if args.unlabelled.is_some() => {
+            refuse("--unlabelled and the transformer, which is the one that grades")
+        }
         _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),
         _ if !(8..=512).contains(&args.max_tokens) => {
@@ -132,6 +156,8 @@ pub struct Trained {
     pub weights: Vec<u8>,
     /// Layers tuned, tokens read, base model.
     pub transformer: Option<(usize, usize, crate::classify::manifest::Base)>,
+    /// What the linear model settles in front of the transformer that taught it.
+    pub cascade: Option<crate::classify::manifest::CascadeRule>,
     /// Grade logits on dev, in its order.
     pub dev_grades: Vec<[f32; 3]>,
     /// Stage logits on dev, in its order.

@@ -4,6 +4,7 @@
 mod alloc;
 mod encode;
 mod network;
+mod packed;
 
 use std::path::Path;
 
@@ -13,8 +14,10 @@ use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, softmax, verdict};
 use crate::item::Verdict;
+pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 pub use network::{Batch, Network, is_tuned};
+pub use packed::Packed;
 
 /// Name and version of how text goes in: title and summary as a pair, lower-cased word pieces, cut to the manifest's
 /// `max_tokens`, mean of the token states. Raise the number with any change to it.
@@ -22,7 +25,7 @@ pub const FEATURES: &str = "wordpiece-pair-mean/1";
 
 /// The transformer as a [`Scorer`].
 pub struct BertScorer {
-    network: Network,
+    network: Packed,
     encoder: Encoder,
     temperature: f32,
     batch_items: usize,
@@ -38,7 +41,7 @@ impl BertScorer {
 
     /// Loads the tuned part from `package` and the base from `base`.
     pub fn from_package(package: &Package, base: &Path, config: &ClassifyConfig) -> Result<Self, ScoreError> {
-        alloc::keep_buffers();
+        keep_buffers();
         set_threads(config.threads);
         let manifest = Manifest::parse(&package.name, &package.manifest, Kind::Transformer, FEATURES)?;
         manifest.check_weights(&package.name, &package.weights)?;
@@ -54,7 +57,7 @@ impl BertScorer {
         network.overlay(package, tuned_layers)?;
         network.vs.freeze();
         Ok(Self {
-            network,
+            network: Packed::new(&network.vs, network.layers, network.heads)?,
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
             batch_items: config.batch_items,
@@ -78,7 +81,7 @@ impl Scorer for BertScorer {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; texts.len()];
         for batch in bucketed(&encoded, self.batch_items, self.batch_tokens) {
             let items: Vec<&Encoded> = batch.iter().map(|&i| &encoded[i]).collect();
-            let (grades, stages) = no_grad(|| self.network.logits(&Batch::of(&items), false))?;
+            let (grades, stages) = no_grad(|| self.network.logits(&items))?;
             for ((&i, grade), stage) in batch.iter().zip(rows::<3>(&grades)?).zip(rows::<6>(&stages)?) {
                 verdicts[i] = Some(verdict(softmax(&grade.map(|x| x / self.temperature)), &stage)?);
             }
@@ -101,4 +104,26 @@ pub fn set_threads(threads: usize) {
 
 pub(crate) fn inference(error: impl std::fmt::Display) -> ScoreError {
     ScoreError::Inference(error.to_string().lines().next().unwrap_or_default().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::shipped;
+    use super::*;
+
+    #[test]
+    fn the_serving_pass_is_rust_berts() {
+        let config = shipped();
+        let network = Network::open(&config.base_dir()).expect("the base model is there: run `make setup`");
+        let packed = Packed::new(&network.vs, network.layers, network.heads).expect("packs");
+        let encoder = Encoder::open(&config.base_dir(), 80).expect("opens");
+        let texts = ["Envoys resume truce talks", "x", "", "Rain"].map(|title| {
+            encoder.encode(&Text::new(title, "Officials from both sides met for six hours in the lakeside town."))
+        });
+        let texts: Vec<&Encoded> = texts.iter().collect();
+        let (grade, stage) = no_grad(|| packed.logits(&texts)).expect("runs");
+        let (grade_there, stage_there) = no_grad(|| network.logits(&Batch::of(&texts), false)).expect("runs");
+        let apart = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
+        assert!(apart(&grade, &grade_there) < 1e-4 && apart(&stage, &stage_there) < 1e-4);
+    }
 }

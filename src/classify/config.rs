@@ -1,6 +1,7 @@
 //! The `[model]` section of the configuration.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use super::manifest::Thresholds;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScorerKind {
-    /// The best that this build holds: the transformer with feature `bert`, else the linear model.
+    /// The best that this build holds: with feature `bert` the cascade, in which the linear model settles what is clear
+    /// and the transformer judges the rest; else the linear model.
     Auto,
     /// The transformer alone; an error in a build without it.
     Transformer,
@@ -70,6 +72,11 @@ pub struct ClassifyConfig {
     pub batch_items: usize,
     /// Padded tokens in one forward pass at most.
     pub batch_tokens: usize,
+    /// Texts that wait together for the model before they are scored at once.
+    pub flush_items: usize,
+    /// How long a text waits for others at most.
+    #[serde(with = "humantime_serde")]
+    pub flush_after: Duration,
     /// Verdicts kept by the text's hash, so that wire copies cost nothing; 0 turns it off.
     pub cache_items: usize,
     /// Batches waiting for the scorer's thread before the pipeline is held back.
@@ -114,16 +121,26 @@ impl ClassifyConfig {
         {
             problems.push(format!("threshold = {value} is not a probability: give 0 to 1, or a name"));
         }
-        for (name, value) in
-            [("batch_items", self.batch_items), ("batch_tokens", self.batch_tokens), ("queue", self.queue)]
-        {
+        for (name, value) in [
+            ("batch_items", self.batch_items),
+            ("batch_tokens", self.batch_tokens),
+            ("flush_items", self.flush_items),
+            ("queue", self.queue),
+        ] {
             if value == 0 {
                 problems.push(format!("{name} = 0 would score nothing: give 1 or more"));
             }
         }
+        if self.flush_after > LONGEST_WAIT {
+            let given = humantime_serde::re::humantime::format_duration(self.flush_after);
+            problems.push(format!("flush_after = {given} would only delay alerts: give 10s or less"));
+        }
         problems
     }
 }
+
+/// Longest `flush_after`: the next poll is seconds away, and a full batch takes about one.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What `models/setup.py` calls the base model's directory.
 const BASE_MODEL: &str = "all-MiniLM-L6-v2";
@@ -146,7 +163,7 @@ pub(crate) mod tests {
 
     /// The section as it ships.
     pub(crate) fn shipped() -> ClassifyConfig {
-        let section: Section = toml::from_str(include_str!("../../config/sections/model.toml")).expect("valid section");
+        let section: Section = toml::from_str(crate::config::DEFAULTS).expect("the defaults are valid");
         section.model
     }
 

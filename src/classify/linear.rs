@@ -3,7 +3,7 @@
 use safetensors::tensor::Dtype;
 
 use super::features::{FEATURES, GROUPS, Group, visit};
-use super::manifest::{Kind, Manifest};
+use super::manifest::{CascadeRule, Kind, Manifest};
 use super::package::Package;
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, softmax, verdict};
 use crate::item::Verdict;
@@ -91,6 +91,8 @@ pub struct LinearScorer {
     model: LinearModel,
     temperature: f32,
     info: ModelInfo,
+    /// When this model's word is final in front of a transformer.
+    pub cascade: Option<CascadeRule>,
 }
 
 impl LinearScorer {
@@ -101,6 +103,7 @@ impl LinearScorer {
         Ok(Self {
             model: LinearModel::load(package)?,
             temperature: manifest.temperature,
+            cascade: manifest.cascade,
             info: ModelInfo {
                 threshold: config.threshold(&manifest.thresholds),
                 threshold_diplomacy: config.threshold_diplomacy(&manifest.thresholds),

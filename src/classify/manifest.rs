@@ -47,6 +47,9 @@ pub struct Manifest {
     /// The base model (transformer only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// What this model settles in front of a transformer (linear only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeRule>,
     /// Where alerts begin.
     pub thresholds: Thresholds,
     /// Metrics on the development set, by name.
@@ -61,6 +64,18 @@ pub struct Base {
     pub name: String,
     /// SHA-256 of its `model.safetensors`, in hex.
     pub sha256: String,
+}
+
+/// When a linear model's word is final, and in front of which transformer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CascadeRule {
+    /// Id of the transformer that the thresholds were chosen for.
+    pub transformer: String,
+    /// Alerts on negotiation: below this probability of grade 2 an item is settled.
+    pub negotiation: f32,
+    /// Alerts on diplomacy: below this probability of grade 1 or 2 an item is settled.
+    pub diplomacy: f32,
 }
 
 /// Score thresholds, probabilities 0–1, chosen on the development set.
@@ -140,6 +155,7 @@ pub(crate) mod tests {
             tuned_layers: None,
             max_tokens: None,
             base: None,
+            cascade: None,
             thresholds: Thresholds { default: 0.5, recall: 0.3, precision: 0.7, diplomacy: 0.5 },
             metrics: BTreeMap::new(),
         }

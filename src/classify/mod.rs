@@ -8,6 +8,7 @@
 pub mod bert;
 pub mod cache;
 pub mod calibrate;
+pub mod cascade;
 pub mod config;
 pub mod features;
 pub mod linear;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
-pub use worker::Worker;
+pub use worker::{Flush, Worker};
 
 /// What a scorer reads of an item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,14 +173,36 @@ pub(crate) fn lead(text: &str, bytes: usize) -> &str {
 pub fn build(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
     let scorer: Box<dyn Scorer> = match config.scorer {
         ScorerKind::Linear => Box::new(linear::LinearScorer::load(&package::Package::linear(config)?, config)?),
-        #[cfg(feature = "bert")]
-        ScorerKind::Auto | ScorerKind::Transformer => Box::new(bert::BertScorer::load(config)?),
-        #[cfg(not(feature = "bert"))]
-        ScorerKind::Auto => Box::new(linear::LinearScorer::load(&package::Package::linear(config)?, config)?),
-        #[cfg(not(feature = "bert"))]
-        ScorerKind::Transformer => return Err(ScoreError::NotBuilt),
+        ScorerKind::Auto => best(config)?,
+        ScorerKind::Transformer => transformer(config)?,
     };
     Ok(Box::new(cache::Cached::new(scorer, config)))
+}
+
+/// The cascade, if the linear model's thresholds were chosen for this transformer; else the transformer alone.
+#[cfg(feature = "bert")]
+fn best(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
+    let transformer = bert::BertScorer::load(config)?;
+    let linear = linear::LinearScorer::load(&package::Package::embedded_linear(), config)?;
+    Ok(match cascade::settles_below(linear.cascade.as_ref(), &transformer.model().id, config.alert_on) {
+        Some(threshold) => Box::new(cascade::Cascade::new(linear, transformer, config.alert_on, threshold)),
+        None => Box::new(transformer),
+    })
+}
+
+#[cfg(feature = "bert")]
+fn transformer(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
+    Ok(Box::new(bert::BertScorer::load(config)?))
+}
+
+#[cfg(not(feature = "bert"))]
+fn best(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
+    Ok(Box::new(linear::LinearScorer::load(&package::Package::linear(config)?, config)?))
+}
+
+#[cfg(not(feature = "bert"))]
+fn transformer(_: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
+    Err(ScoreError::NotBuilt)
 }
 
 #[cfg(test)]

@@ -74,6 +74,9 @@ enum Command {
     /// Measure the classifier on labelled items.
     #[command(after_help = "Example:\n  demarche eval --data held-out.jsonl --json")]
     Eval(crate::eval::EvalArgs),
+    /// Grade items by hand, as training data for `train`.
+    #[command(after_help = "Example:\n  demarche label --from-alerts alerts.jsonl --out mine.jsonl")]
+    Label(crate::train::label::LabelArgs),
     /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
     Demo(demo::DemoArgs),
     /// Print shell completions.
@@ -110,6 +113,12 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Eval(args) => {
             let setup = setup::setup(common)?;
             crate::eval::run(&args, &setup.config().model, &mut std::io::stdout().lock())?;
+            Ok(Exit::Ok)
+        }
+        Command::Label(args) => {
+            let setup = setup::setup(common)?;
+            let (mut keys, mut screen) = (std::io::stdin().lock(), std::io::stdout().lock());
+            crate::train::label::run(&args, &setup.config().model, &mut keys, &mut screen)?;
             Ok(Exit::Ok)
         }
         Command::Demo(args) => demo::run(common, args),

@@ -95,6 +95,27 @@ pub fn best_f1_threshold(scores: &[f32], positive: &[bool]) -> f32 {
     (0..sorted.len()).map(halfway).max_by(|a, b| f1(a).total_cmp(&f1(b))).unwrap_or(0.5)
 }
 
+/// The threshold at which precision and recall lie furthest beyond what is `wanted` of each, the worse of the two counting;
+/// the middle of all that are as good.
+pub fn balanced_threshold(scores: &[f32], positive: &[bool], wanted: (f64, f64)) -> f32 {
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    sorted.dedup();
+    let margin = |threshold: f32| {
+        let at = at_threshold(scores, positive, threshold);
+        (at.precision - wanted.0).min(at.recall - wanted.1)
+    };
+    // Between two scores every threshold parts the items alike.
+    let low = |i: usize| if i == 0 { 0.0 } else { sorted[i - 1] };
+    let margins: Vec<f64> = sorted.iter().map(|&score| margin(score)).collect();
+    let best = margins.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let as_good: Vec<usize> = (0..sorted.len()).filter(|&i| margins[i] >= best).collect();
+    match (as_good.first(), as_good.last()) {
+        (Some(&first), Some(&last)) => (low(first) + sorted[last]) / 2.0,
+        _ => 0.5,
+    }
+}
+
 /// The highest threshold that still reaches `recall`.
 pub fn threshold_for_recall(scores: &[f32], positive: &[bool], recall: f64) -> f32 {
     let mut hits: Vec<f32> = scores.iter().zip(positive).filter(|(_, p)| **p).map(|(s, _)| *s).collect();
@@ -151,6 +172,9 @@ mod tests {
     #[test]
     fn thresholds_by_hand() {
         assert!((best_f1_threshold(&SCORES, &POSITIVE) - 0.65).abs() < 1e-6);
+        assert!((balanced_threshold(&SCORES, &POSITIVE, (0.6, 0.9)) - 0.65).abs() < 1e-6);
+        assert!((balanced_threshold(&SCORES, &POSITIVE, (0.9, 0.4)) - 0.85).abs() < 1e-6);
+        assert!((balanced_threshold(&[], &[], (0.9, 0.9)) - 0.5).abs() < 1e-6);
         assert_eq!(threshold_for_recall(&SCORES, &POSITIVE, 0.9), 0.7);
         assert_eq!(threshold_for_recall(&SCORES, &POSITIVE, 0.5), 0.9);
         assert_eq!(threshold_for_precision(&SCORES, &POSITIVE, 0.9), 0.9);

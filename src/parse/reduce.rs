@@ -203,13 +203,19 @@ impl<'a, 'u> Reducer<'a, 'u> {
         let mut language = None;
         for (key, value) in tag.xml_family() {
             match key {
-                "xmlns" => self.default_ns = Ns::of_uri(&value).unwrap_or_default(),
+                "xmlns" => self.default_ns = self.default_ns_of(&value),
                 "xml:base" => self.bases.push(depth, value),
                 "xml:lang" => language = Some(value),
                 _ => self.declare_prefix(key.strip_prefix("xmlns:").unwrap_or_default(), &value),
             }
         }
         language
+    }
+
+    /// An unknown default namespace is a misspelt one around entries, and another vocabulary inside.
+    fn default_ns_of(&self, uri: &str) -> Ns {
+        let unknown = if self.entry.is_none() || uri.is_empty() { Ns::Feed } else { Ns::Other };
+        Ns::of_uri(uri).unwrap_or(unknown)
     }
 
     fn declare_prefix(&mut self, prefix: &'a str, uri: &str) {
@@ -373,7 +379,7 @@ fn fill(entry: &mut Draft, capture: Capture<'_>, bases: &Bases<'_>) {
         Role::MinorSummary => entry.summary.offer(text, kind, (1, depth)),
         Role::Content => entry.content.offer(text, kind, (0, depth)),
         Role::Published => entry.published.offer_date(text, (0, depth)),
-        Role::Created => entry.published.offer_date(text, (1, depth)),
+        Role::Created => entry.created.offer_date(text, (0, depth)),
         Role::Updated => entry.updated.offer_date(text, (0, depth)),
         Role::Guid => {
             entry.guid.offer(trimmed(), kind, (0, depth));

@@ -6,10 +6,12 @@
 mod error;
 mod feeds;
 mod handle;
+mod health;
 mod items;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod websub;
 
 use std::fs::{File, TryLockError};
@@ -21,8 +23,10 @@ use error::During;
 pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
-pub use items::{Health, Intake, Judged, Origin, Pending, Poll, PollCounts};
+pub use health::Health;
+pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.

@@ -110,6 +110,16 @@ fn ids_that_change_every_poll_switch_the_policy() {
 }
 
 #[test]
+fn ids_that_repeat_in_a_document_switch_the_policy() {
+    let mut fixture = Fixture::new();
+    let entries =
+        || vec![entry("0", "https://news.example/1", "Talks open"), entry("0", "https://news.example/2", "Rain")];
+    assert_eq!(fixture.poll(entries()).new, 2);
+    assert_eq!(fixture.policy(), IdentityPolicy::Link);
+    assert_eq!(fixture.poll(entries()).duplicate, 2);
+}
+
+#[test]
 fn an_alert_waits_until_it_is_marked() {
     let mut fixture = Fixture::new();
     fixture.poll(vec![entry("1", "https://news.example/1", "Talks open")]);

@@ -1,6 +1,6 @@
 //! Labelled items: one JSON object a line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ pub struct Labelled {
     /// Headline.
     pub title: String,
     /// Start of the body.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub summary: String,
     /// 0 neither, 1 diplomacy, 2 negotiation.
     pub grade: u8,
     /// Stage of a negotiation.
-    #[serde(default = "no_stage")]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub stage: Stage,
     /// Day of publication, `YYYY-MM-DD`; may be empty.
     #[serde(default)]
@@ -37,14 +37,18 @@ pub struct Labelled {
     pub draw: String,
 }
 
-fn no_stage() -> Stage {
-    Stage::None
+fn null_is_absent<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl Labelled {
     /// What a scorer reads of it.
     pub fn text(&self) -> Text {
         Text::new(&self.title, &self.summary)
+    }
+
+    fn both(&self) -> (&str, &str) {
+        (&self.title, &self.summary)
     }
 }
 
@@ -74,6 +78,19 @@ pub enum DataError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// Too few items to keep a tenth out.
+    #[error(
+        "keep a tenth of the data out to measure on: there are too few items of each grade; name a file with --dev"
+    )]
+    TooFew,
+    /// An item is in two training files, where it would count twice, or with two grades.
+    #[error("train on both files: item {id} (\"{title}\") is in two of them; remove it from one")]
+    Twice {
+        /// The item.
+        id: String,
+        /// Its headline.
+        title: String,
     },
     /// An item is in both files, so that the measure would be of memory.
     #[error("measure on {dev}: its item {id} (\"{title}\") is also in the training data; remove it from one of them")]
@@ -108,10 +125,40 @@ pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
     if items.is_empty() { Err(DataError::Empty { path: path.into() }) } else { Ok(items) }
 }
 
-/// Refuses development items that were trained on.
+/// Reads several labelled files as one. An item may be in one of them only.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Labelled>, DataError> {
+    let mut items = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
+    for path in paths {
+        for item in read(path)? {
+            if !known.insert(item.id.clone()) {
+                return Err(DataError::Twice { id: item.id, title: item.title });
+            }
+            items.push(item);
+        }
+    }
+    Ok(items)
+}
+
+/// Keeps a tenth of the items out of training, always the same ones: which tenth is a matter of their text.
+///
+/// # Errors
+/// When one of the parts has no negotiation or nothing else: nothing could be learnt from it or measured on it.
+pub fn split(items: Vec<Labelled>) -> Result<(Vec<Labelled>, Vec<Labelled>), DataError> {
+    let kept_out = |item: &Labelled| Identity::of(&[&item.title, &item.summary]).0[0].is_multiple_of(10);
+    let (dev, items): (Vec<_>, Vec<_>) = items.into_iter().partition(kept_out);
+    let both = |part: &[Labelled]| {
+        let negotiations = part.iter().filter(|item| item.grade == 2).count();
+        negotiations > 0 && negotiations < part.len()
+    };
+    if both(&dev) && both(&items) { Ok((items, dev)) } else { Err(DataError::TooFew) }
+}
+
+/// Refuses development items that were trained on, by id or by text.
 pub fn refuse_overlap(train: &[Labelled], dev: &[Labelled], dev_path: &Path) -> Result<(), DataError> {
-    let known: HashMap<&str, ()> = train.iter().map(|item| (item.id.as_str(), ())).collect();
-    match dev.iter().find(|item| known.contains_key(item.id.as_str())) {
+    let ids: HashSet<&str> = train.iter().map(|item| item.id.as_str()).collect();
+    let texts: HashSet<(&str, &str)> = train.iter().map(Labelled::both).collect();
+    match dev.iter().find(|item| ids.contains(item.id.as_str()) || texts.contains(&item.both())) {
         None => Ok(()),
         Some(item) => Err(DataError::Overlap { dev: dev_path.into(), id: item.id.clone(), title: item.title.clone() }),
     }
@@ -178,5 +225,28 @@ mod tests {
         let items = read_lines("{\"title\":\"t\",\"grade\":0}").expect("reads");
         assert!(refuse_overlap(&items, &items, Path::new("dev.jsonl")).is_err());
         assert!(refuse_overlap(&items, &[], Path::new("dev.jsonl")).is_ok());
+        let same_text = read_lines("{\"id\":\"other\",\"title\":\"t\",\"grade\":0}").expect("reads");
+        let error = refuse_overlap(&items, &same_text, Path::new("dev.jsonl")).expect_err("the text was trained on");
+        assert!(error.to_string().contains("dev.jsonl") && error.to_string().contains("other"), "{error}");
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), "{\"title\":\"t\",\"grade\":0}").expect("written");
+        let paths = [file.path().to_path_buf(), file.path().to_path_buf()];
+        assert!(read_all(&paths).expect_err("twice").to_string().contains("in two of them"));
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let item = &read_lines(r#"{"title":"a","summary":null,"grade":1,"stage":null}"#).expect("an item")[0];
+        assert_eq!((item.summary.as_str(), item.stage), ("", Stage::None));
+    }
+
+    #[test]
+    fn a_tenth_is_kept_out_and_always_the_same() {
+        let item = |n: u64| parse(&format!(r#"{{"title":"Item {n}","grade":{}}}"#, n % 3)).expect("an item");
+        let (train, dev) = split((0..1000).map(item).collect()).expect("enough");
+        assert_eq!(train.len() + dev.len(), 1000);
+        assert!((60..=140).contains(&dev.len()), "{}", dev.len());
+        assert_eq!(split((0..1000).map(item).collect()).expect("enough").1, dev);
+        assert!(matches!(split((0..3).map(item).collect()), Err(DataError::TooFew)));
     }
 }

@@ -1,14 +1,19 @@
 //! The linear model's trainer: softmax regression by AdaGrad over hashed n-grams, then rounding to small integers.
 
+use std::path::Path;
+
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::data::Labelled;
-use super::{Rng, TrainArgs, Trained, dev_ap};
+use super::progress::{Progress, say};
+use super::{Rng, TrainArgs, TrainError, Trained, dev_ap};
+#[cfg(feature = "bert")]
+use crate::classify::calibrate;
 use crate::classify::features::{FEATURES, GROUPS, Group, visit};
 use crate::classify::linear::{GRADE_BITS, GRADE_LANES, LinearModel, STAGE_BITS, STAGE_LANES, weights};
-use crate::classify::manifest::Kind;
+use crate::classify::manifest::{CascadeRule, Kind};
 use crate::classify::package::Package;
-use crate::classify::{STAGES, Text, softmax};
+use crate::classify::{ClassifyConfig, STAGES, Text, softmax};
 
 /// Pull of every touched weight towards zero at each step: with a few thousand items and a quarter of a million weights,
 /// less learns the outlets by heart.
@@ -71,35 +76,100 @@ impl<const N: usize> Regression<N> {
     }
 }
 
-/// Trains grades on all items and stages on the negotiations, and scores dev with the rounded model.
-pub fn train(items: &[Labelled], dev: &[Labelled], args: &TrainArgs) -> Trained {
+/// What one text teaches.
+struct Lesson {
+    text: Text,
+    grade: [f32; 3],
+    /// Index of the stage, for a labelled negotiation.
+    stage: Option<usize>,
+}
+
+impl From<&Labelled> for Lesson {
+    fn from(item: &Labelled) -> Self {
+        let stage = STAGES.iter().position(|&stage| stage == item.stage).unwrap_or(STAGES.len() - 1);
+        let stage = (item.grade == 2).then_some(stage);
+        Self { text: item.text(), grade: one_hot(usize::from(item.grade)), stage }
+    }
+}
+
+/// Trains on the labels, and with `--unlabelled` on what the configured transformer says of that pool; scores dev with
+/// the rounded model.
+pub fn train(
+    items: &[Labelled],
+    dev: &[Labelled],
+    args: &TrainArgs,
+    config: &ClassifyConfig,
+) -> Result<Trained, TrainError> {
+    let lessons: Vec<Lesson> = items.iter().map(Lesson::from).collect();
+    let first = fit(&lessons, args)?;
+    let ((weights, model), cascade) = match &args.unlabelled {
+        Some(pool) => distilled(pool, lessons, &first.1, items, dev, args, config)?,
+        None => (first, None),
+    };
+    let (dev_grades, dev_stages): (Vec<_>, Vec<_>) = dev.iter().map(|item| model.logits(&item.text())).unzip();
+    say(&format!("linear model: average precision on dev {:.4}", dev_ap(&dev_grades, dev)));
+    Ok(Trained { kind: Kind::Linear, features: FEATURES, weights, transformer: None, cascade, dev_grades, dev_stages })
+}
+
+type Fitted = (Vec<u8>, LinearModel);
+
+#[cfg(feature = "bert")]
+fn distilled(
+    pool: &Path,
+    mut lessons: Vec<Lesson>,
+    first: &LinearModel,
+    items: &[Labelled],
+    dev: &[Labelled],
+    args: &TrainArgs,
+    config: &ClassifyConfig,
+) -> Result<(Fitted, Option<CascadeRule>), TrainError> {
+    let taught = super::distil::teach(pool, first, items, dev, args, config)?;
+    lessons.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), grade: t.grade, stage: None }));
+    let fitted = fit(&lessons, args)?;
+    let logits: Vec<[f32; 3]> = dev.iter().map(|item| fitted.1.logits(&item.text()).0).collect();
+    let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
+    let rule = super::distil::rule(&taught, &fitted.1, calibrate::temperature(&logits, &grades));
+    Ok((fitted, Some(rule)))
+}
+
+#[cfg(not(feature = "bert"))]
+fn distilled(
+    pool: &Path,
+    _: Vec<Lesson>,
+    _: &LinearModel,
+    _: &[Labelled],
+    _: &[Labelled],
+    _: &TrainArgs,
+    _: &ClassifyConfig,
+) -> Result<(Fitted, Option<CascadeRule>), TrainError> {
+    Err(TrainError::Argument(format!("--unlabelled {}: this build has no transformer to grade it", pool.display())))
+}
+
+/// Fits grades on all lessons and stages on those that have one; returns the rounded model, as bytes and as read back.
+fn fit(lessons: &[Lesson], args: &TrainArgs) -> Result<Fitted, TrainError> {
     let (epochs, lr) = (args.epochs.unwrap_or(15), args.lr.unwrap_or(0.1) as f32);
     let mut grade: Regression<3> = Regression::new(GRADE_BITS);
     let mut stage: Regression<6> = Regression::new(STAGE_BITS);
     let mut rng = Rng(args.seed);
-    let mut order: Vec<usize> = (0..items.len()).collect();
+    let mut order: Vec<usize> = (0..lessons.len()).collect();
     let mut features = Vec::new();
+    let mut progress = Progress::new("training", epochs * lessons.len());
     for epoch in 0..epochs {
         rng.shuffle(&mut order);
         let lr = lr * (1.0 - epoch as f32 / epochs as f32);
-        for item in order.iter().map(|&i| &items[i]) {
-            collect(&item.text(), false, &mut features);
-            grade.step(&features, &one_hot(usize::from(item.grade)), lr);
-            if item.grade == 2 {
-                collect(&item.text(), true, &mut features);
-                let class = STAGES.iter().position(|&stage| stage == item.stage).unwrap_or(STAGES.len() - 1);
+        for lesson in order.iter().map(|&i| &lessons[i]) {
+            collect(&lesson.text, false, &mut features);
+            grade.step(&features, &lesson.grade, lr);
+            if let Some(class) = lesson.stage {
+                collect(&lesson.text, true, &mut features);
                 stage.step(&features, &one_hot(class), lr);
             }
         }
+        progress.advance(lessons.len(), &format!("epoch {} of {epochs}", epoch + 1));
     }
-    let weights = write(&grade, &stage);
-    let package = Package { name: "the new model".into(), manifest: "".into(), weights: weights.clone().into() };
-    // What has just been written can be read.
-    let model = LinearModel::load(&package).ok();
-    let (dev_grades, dev_stages): (Vec<_>, Vec<_>) =
-        dev.iter().filter_map(|item| Some(model.as_ref()?.logits(&item.text()))).unzip();
-    eprintln!("linear model: average precision on dev {:.4}", dev_ap(&dev_grades, dev));
-    Trained { kind: Kind::Linear, features: FEATURES, weights, transformer: None, dev_grades, dev_stages }
+    let package = Package { name: "the new model".into(), manifest: "".into(), weights: write(&grade, &stage)?.into() };
+    let model = LinearModel::load(&package)?;
+    Ok((package.weights.into_owned(), model))
 }
 
 /// The features of a text with their values; `words`: only word n-grams, which are all that stages are read from.
@@ -122,7 +192,7 @@ fn one_hot<const N: usize>(class: usize) -> [f32; N] {
     std::array::from_fn(|i| if i == class { 1.0 } else { 0.0 })
 }
 
-fn write(grade: &Regression<3>, stage: &Regression<6>) -> Vec<u8> {
+fn write(grade: &Regression<3>, stage: &Regression<6>) -> Result<Vec<u8>, TrainError> {
     let (grade_table, grade_scale, grade_bias) = grade.rounded(GRADE_LANES);
     let (stage_table, stage_scale, stage_bias) = stage.rounded(STAGE_LANES);
     let bytes = |numbers: Vec<f32>| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
@@ -136,6 +206,7 @@ fn write(grade: &Regression<3>, stage: &Regression<6>) -> Vec<u8> {
     ];
     let views = parts
         .iter()
-        .filter_map(|(name, dtype, shape, data)| Some((*name, TensorView::new(*dtype, shape.clone(), data).ok()?)));
-    serialize(views, &None).unwrap_or_default()
+        .map(|(name, dtype, shape, data)| TensorView::new(*dtype, shape.clone(), data).map(|view| (*name, view)));
+    let bytes = views.collect::<Result<Vec<_>, _>>().and_then(|views| serialize(views, &None));
+    bytes.map_err(|error| TrainError::Argument(format!("weights that cannot be written ({error})")))
 }

@@ -3,7 +3,7 @@
 /// Tells glibc's allocator not to give large blocks back to the kernel. By default every block over 128 KiB is mapped
 /// and unmapped anew, and libtorch takes dozens of those in every forward pass: a third of the time went into page
 /// faults. The price: up to 64 MiB stay with the process. Elsewhere than on glibc this does nothing.
-pub(super) fn keep_buffers() {
+pub fn keep_buffers() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const MIB: libc::c_int = 1 << 20;

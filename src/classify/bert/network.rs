@@ -25,6 +25,8 @@ pub struct Network {
     pub base_sha256: String,
     /// Layers in the encoder.
     pub layers: usize,
+    /// Attention heads of a layer.
+    pub heads: i64,
     bert: BertModel<BertEmbeddings>,
     grade: nn::Linear,
     stage: nn::Linear,
@@ -77,7 +79,8 @@ impl Network {
             return Err(damaged(&weights, format!("tensor {name} is missing")));
         }
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or_default();
-        Ok(Self { vs, base_sha256, layers, bert, grade, stage })
+        let heads = config.num_attention_heads;
+        Ok(Self { vs, base_sha256, layers, heads, bert, grade, stage })
     }
 
     /// Lays the tuned tensors of `package` over the base. All that `tuned_layers` promises must be there.

@@ -1,0 +1,135 @@
+//! The forward pass for serving: rust-bert's network with rust-bert's weights, in fewer and larger steps. Texts of a batch
+//! lie end to end without padding, query, key and value come from one product, and each activation is one operation
+//! instead of five. `Network` stays what is trained and what this pass is tested against.
+
+use tch::nn::VarStore;
+use tch::{Kind, Tensor};
+
+use super::super::ScoreError;
+use super::{Encoded, inference};
+
+/// Keeps the variance of a norm away from zero; BERT's value.
+const EPSILON: f64 = 1e-12;
+
+/// A network ready to serve. It shares the weights that it does not rearrange.
+pub struct Packed {
+    words: Tensor,
+    positions: Tensor,
+    segments: Tensor,
+    norm: Affine,
+    layers: Vec<Layer>,
+    heads: i64,
+    grade: Affine,
+    stage: Affine,
+}
+
+/// A matrix and a bias, or the scale and shift of a norm.
+struct Affine {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Affine {
+    fn linear(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
+        x.f_linear(&self.weight, Some(&self.bias)).map_err(inference)
+    }
+
+    fn norm(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
+        let size = self.bias.size();
+        x.f_layer_norm(size, Some(&self.weight), Some(&self.bias), EPSILON, false).map_err(inference)
+    }
+}
+
+struct Layer {
+    /// Query, key and value, one under the other.
+    attend: Affine,
+    output: Affine,
+    output_norm: Affine,
+    widen: Affine,
+    narrow: Affine,
+    narrow_norm: Affine,
+}
+
+impl Packed {
+    /// Takes the weights of a network with `layers` layers of `heads` attention heads.
+    pub fn new(vs: &VarStore, layers: usize, heads: i64) -> Result<Self, ScoreError> {
+        let variables = vs.variables();
+        let tensor = |name: &str| {
+            let found = variables.get(name).map(|variable| variable.detach());
+            found.ok_or_else(|| ScoreError::Inference(format!("the network has no tensor {name}")))
+        };
+        let affine = |name: &str| -> Result<Affine, ScoreError> {
+            Ok(Affine { weight: tensor(&format!("{name}.weight"))?, bias: tensor(&format!("{name}.bias"))? })
+        };
+        let layer = |n: usize| -> Result<Layer, ScoreError> {
+            let part = |name: &str| affine(&format!("encoder.layer.{n}.{name}"));
+            let (q, k, v) = (part("attention.self.query")?, part("attention.self.key")?, part("attention.self.value")?);
+            Ok(Layer {
+                attend: Affine {
+                    weight: Tensor::cat(&[q.weight, k.weight, v.weight], 0),
+                    bias: Tensor::cat(&[q.bias, k.bias, v.bias], 0),
+                },
+                output: part("attention.output.dense")?,
+                output_norm: part("attention.output.LayerNorm")?,
+                widen: part("intermediate.dense")?,
+                narrow: part("output.dense")?,
+                narrow_norm: part("output.LayerNorm")?,
+            })
+        };
+        Ok(Self {
+            words: tensor("embeddings.word_embeddings.weight")?,
+            positions: tensor("embeddings.position_embeddings.weight")?,
+            segments: tensor("embeddings.token_type_embeddings.weight")?,
+            norm: affine("embeddings.LayerNorm")?,
+            layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
+            heads,
+            grade: affine("head.grade")?,
+            stage: affine("head.stage")?,
+        })
+    }
+
+    /// Grade and stage logits, one row a text.
+    pub fn logits(&self, texts: &[&Encoded]) -> Result<(Tensor, Tensor), ScoreError> {
+        let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
+        let mut x = self.embed(texts)?;
+        for layer in &self.layers {
+            let attended = self.attend(&layer.attend.linear(&x)?, &lengths)?;
+            x = layer.output_norm.norm(&(layer.output.linear(&attended)? + x))?;
+            let wide = layer.widen.linear(&x)?.f_gelu("none").map_err(inference)?;
+            x = layer.narrow_norm.norm(&(layer.narrow.linear(&wide)? + x))?;
+        }
+        let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
+        let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
+        let pooled = Tensor::f_stack(&means, 0).map_err(inference)?;
+        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
+    }
+
+    fn embed(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {
+        let gather = |table: &Tensor, of: &dyn Fn(&Encoded) -> Vec<i64>| {
+            let index: Vec<i64> = texts.iter().flat_map(|text| of(text)).collect();
+            table.f_index_select(0, &Tensor::from_slice(&index)).map_err(inference)
+        };
+        let words = gather(&self.words, &|text| text.ids.clone())?;
+        let positions = gather(&self.positions, &|text| (0..text.ids.len() as i64).collect())?;
+        let segments = gather(&self.segments, &|text| text.segments.clone())?;
+        self.norm.norm(&(words + positions + segments))
+    }
+
+    /// Attention inside each text. `projected` holds query, key and value of every token.
+    fn attend(&self, projected: &Tensor, lengths: &[i64]) -> Result<Tensor, ScoreError> {
+        let width = projected.size()[1] / 3;
+        let each = projected.f_split_with_sizes(lengths, 0).map_err(inference)?;
+        let context = |(text, &length): (&Tensor, &i64)| {
+            let parts = text.view([length, 3, self.heads, width / self.heads]).permute([1, 2, 0, 3]).unbind(0);
+            let [query, key, value] = &parts[..] else {
+                return Err(ScoreError::Inference("attention lost a part".into()));
+            };
+            let scale = 1.0 / ((width / self.heads) as f64).sqrt();
+            let scores = (query * scale).f_matmul(&key.transpose(-1, -2)).map_err(inference)?;
+            let mixed = scores.softmax(-1, Kind::Float).f_matmul(value).map_err(inference)?;
+            Ok(mixed.transpose(0, 1).reshape([length, width]))
+        };
+        let contexts: Vec<Tensor> = each.iter().zip(lengths).map(context).collect::<Result<_, _>>()?;
+        Tensor::f_cat(&contexts, 0).map_err(inference)
+    }
+}

@@ -1,0 +1,229 @@
+//! The transformer grades an unlabelled pool for the linear model, and both settle from where on the linear model's word
+//! is final.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::data::{DataError, Labelled};
+use super::progress::Progress;
+use super::{TrainArgs, TrainError};
+use crate::classify::bert::BertScorer;
+use crate::classify::linear::LinearModel;
+use crate::classify::manifest::CascadeRule;
+use crate::classify::{ClassifyConfig, Scorer, Text, softmax};
+use crate::item::Verdict;
+
+/// Items that the labels alone find less diplomatic than this are graded one in [`SPARSE`]: they teach little, and are
+/// three quarters of the pool.
+const DULL: f32 = 0.03;
+/// Share of the dull items that is graded, as 1 in so many; each then stands for so many.
+const SPARSE: u64 = 12;
+/// One graded item in so many is held back from training, to choose the cascade's thresholds on.
+const HELD_BACK: u64 = 5;
+/// Share of the transformer's alerts that the cascade may lose: 0.3 points of recall.
+const MAY_LOSE: f64 = 0.003;
+
+/// What the teacher said of the pool.
+pub(super) struct Taught {
+    /// Learnt from.
+    pub learnt: Vec<Graded>,
+    /// Held back.
+    held: Vec<Graded>,
+    /// Dev, with the teacher's grades, and the true ones.
+    dev: Vec<(Graded, u8)>,
+    transformer: String,
+    negotiation: f32,
+    diplomacy: f32,
+}
+
+/// A text with the transformer's grade probabilities.
+pub(super) struct Graded {
+    pub text: Text,
+    pub grade: [f32; 3],
+    /// How many items of the pool it stands for.
+    weight: f64,
+}
+
+#[derive(Deserialize)]
+struct PoolLine {
+    title: String,
+    #[serde(default)]
+    summary: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TeacherLine {
+    text: String,
+    grade: [f32; 3],
+}
+
+/// Grades the pool with the configured transformer. Every grade is kept in `teacher.jsonl` beside the result, so that a
+/// run that was broken off goes on.
+pub(super) fn teach(
+    pool: &Path,
+    first: &LinearModel,
+    items: &[Labelled],
+    dev: &[Labelled],
+    args: &TrainArgs,
+    config: &ClassifyConfig,
+) -> Result<Taught, TrainError> {
+    let mut teacher = BertScorer::load(config)?;
+    let chosen = choose(pool, first, items, dev)?;
+    let known = grade(&chosen, &mut teacher, &args.out.join("teacher.jsonl"))?;
+    let info = teacher.model().clone();
+    let mut taught = Taught {
+        learnt: Vec::new(),
+        held: Vec::new(),
+        dev: grade_dev(dev, &mut teacher)?,
+        transformer: info.id.clone(),
+        negotiation: info.threshold,
+        diplomacy: info.threshold_diplomacy,
+    };
+    for (key, (text, weight)) in chosen {
+        let Some(&grade) = known.get(&key) else { continue };
+        let side = if number(&key).is_multiple_of(HELD_BACK) { &mut taught.held } else { &mut taught.learnt };
+        side.push(Graded { text, grade, weight });
+    }
+    // A map's order is random; training's must not be.
+    taught.learnt.sort_by(|a, b| (&a.text.title, &a.text.summary).cmp(&(&b.text.title, &b.text.summary)));
+    Ok(taught)
+}
+
+fn grade_dev(dev: &[Labelled], teacher: &mut BertScorer) -> Result<Vec<(Graded, u8)>, TrainError> {
+    let texts: Vec<Text> = dev.iter().map(Labelled::text).collect();
+    let verdicts = teacher.score(&texts)?;
+    let graded = |text, verdict: &Verdict| Graded { text, grade: probabilities(verdict), weight: 1.0 };
+    let graded = texts.into_iter().zip(&verdicts).map(|(text, verdict)| graded(text, verdict));
+    Ok(graded.zip(dev.iter().map(|item| item.grade)).collect())
+}
+
+fn probabilities(verdict: &Verdict) -> [f32; 3] {
+    [verdict.grade.neither, verdict.grade.diplomacy, verdict.grade.negotiation]
+}
+
+/// The pool's texts that are worth grading, by the text's hash, each with how many it stands for; none that is labelled.
+fn choose(
+    pool: &Path,
+    first: &LinearModel,
+    items: &[Labelled],
+    dev: &[Labelled],
+) -> Result<HashMap<String, (Text, f64)>, DataError> {
+    let io = |source| DataError::Io { path: pool.into(), source };
+    let labelled: HashSet<String> = items.iter().chain(dev).map(|item| key(&item.text())).collect();
+    let mut chosen = HashMap::new();
+    for (number, line) in (1..).zip(BufReader::new(File::open(pool).map_err(io)?).lines()) {
+        let line: PoolLine = serde_json::from_str(&line.map_err(io)?).map_err(|error| DataError::Line {
+            path: pool.into(),
+            line: number,
+            reason: error.to_string(),
+        })?;
+        let text = Text::new(line.title, line.summary);
+        let key = key(&text);
+        let dull = 1.0 - softmax(&first.logits(&text).0)[0] < DULL;
+        if !labelled.contains(&key) && (!dull || self::number(&key) % SPARSE == 1) {
+            chosen.insert(key, (text, if dull { SPARSE as f64 } else { 1.0 }));
+        }
+    }
+    Ok(chosen)
+}
+
+fn grade(
+    chosen: &HashMap<String, (Text, f64)>,
+    teacher: &mut BertScorer,
+    path: &Path,
+) -> Result<HashMap<String, [f32; 3]>, TrainError> {
+    let failed = |error: std::io::Error| TrainError::Write { path: path.into(), reason: error.to_string() };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    let mut known: HashMap<String, [f32; 3]> = match File::open(path) {
+        Ok(file) => BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            // A line cut short by the end of an earlier run is graded again.
+            .filter_map(|line| serde_json::from_str::<TeacherLine>(&line).ok())
+            .map(|line| (line.text, line.grade))
+            .collect(),
+        Err(_) => HashMap::new(),
+    };
+    let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    let mut out = BufWriter::new(file);
+    let mut open: Vec<(&String, &Text)> =
+        chosen.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(key, (text, _))| (key, text)).collect();
+    open.sort_by_key(|(key, _)| *key);
+    let mut progress = Progress::new("grading the pool", open.len());
+    for batch in open.chunks(256) {
+        let texts: Vec<Text> = batch.iter().map(|(_, text)| (*text).clone()).collect();
+        for ((key, _), verdict) in batch.iter().zip(teacher.score(&texts)?) {
+            let grade = probabilities(&verdict);
+            let line = TeacherLine { text: (*key).clone(), grade };
+            let line = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
+            writeln!(out, "{line}").map_err(failed)?;
+            known.insert((*key).clone(), grade);
+        }
+        out.flush().map_err(failed)?;
+        progress.advance(batch.len(), "");
+    }
+    Ok(known)
+}
+
+/// The thresholds below which the linear model's word is final: as high as the loss allows on the held-back items, where
+/// the transformer's alerts count as right, and on dev, where only true ones do.
+pub(super) fn rule(taught: &Taught, model: &LinearModel, temperature: f32) -> CascadeRule {
+    let highest = |wide: bool, threshold: f32| {
+        let of = |p: &[f32; 3]| if wide { p[1] + p[2] } else { p[2] };
+        let linear = |text: &Text| of(&softmax(&model.logits(text).0.map(|x| x / temperature)));
+        let found = |graded: &&Graded| of(&graded.grade) >= threshold;
+        let scored = |graded: &Graded| (linear(&graded.text), graded.weight);
+        let held = highest_threshold(taught.held.iter().filter(found).map(scored).collect(), MAY_LOSE);
+        let least = if wide { 1 } else { 2 };
+        let right = taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
+        held.min(highest_threshold(right.filter(found).map(scored).collect(), MAY_LOSE))
+    };
+    CascadeRule {
+        transformer: taught.transformer.clone(),
+        negotiation: highest(false, taught.negotiation),
+        diplomacy: highest(true, taught.diplomacy),
+    }
+}
+
+/// The highest threshold under which no more than the share `may_lose` of the weight lies.
+fn highest_threshold(mut alerts: Vec<(f32, f64)>, may_lose: f64) -> f32 {
+    alerts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let budget = may_lose * alerts.iter().map(|(_, weight)| weight).sum::<f64>();
+    let mut lost = 0.0;
+    for (score, weight) in alerts {
+        lost += weight;
+        if lost > budget {
+            return score;
+        }
+    }
+    0.0
+}
+
+fn key(text: &Text) -> String {
+    crate::item::Identity::of(&[&text.title, &text.summary]).to_string()
+}
+
+/// A number from the key, the same in every run.
+fn number(key: &str) -> u64 {
+    key.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_is_as_high_as_the_loss_allows() {
+        let alerts = || (1..=10).map(|i| (i as f32 / 10.0, 1.0)).collect::<Vec<_>>();
+        assert_eq!(highest_threshold(alerts(), 0.0), 0.1);
+        assert_eq!(highest_threshold(alerts(), 0.2), 0.3);
+        assert_eq!(highest_threshold(vec![(0.1, 9.0), (0.5, 1.0)], 0.2), 0.1, "a rare item stands for many");
+        assert_eq!(highest_threshold(Vec::new(), 0.2), 0.0, "nothing is settled without evidence");
+    }
+}

@@ -1,0 +1,258 @@
+//! Fine-tuning: epochs of AdamW, a running mean of the weights, and the epoch that did best on dev.
+
+use tch::{Tensor, no_grad};
+
+use super::adamw::{self, Variable};
+use super::checkpoint::Checkpoint;
+use super::{Lessons, batches, loss, predict, schedule, stage_weights};
+use crate::classify::bert::{Batch, Encoded, Network};
+use crate::classify::{ScoreError, softmax};
+use crate::eval::metrics::average_precision;
+use crate::train::data::Labelled;
+use crate::train::progress::{Progress, say};
+use crate::train::{Rng, TrainArgs};
+
+/// Share of the running mean of the weights that stays at each step: it looks back some 200 steps, which evens out what
+/// single batches pull at. The mean is what is measured and kept.
+const SMOOTH: f64 = 0.995;
+/// Epochs without a better one on dev before the rest is left out.
+const PATIENCE: usize = 2;
+
+/// Everything that a run needs to go on after an epoch.
+pub(super) struct State {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Steps done.
+    pub step: usize,
+    /// The epoch that did best on dev.
+    pub best_epoch: usize,
+    /// How well.
+    pub best: f64,
+    variables: Vec<Variable>,
+    /// The running mean of each variable, and its value in the best epoch.
+    kept: Vec<(Tensor, Tensor)>,
+}
+
+impl State {
+    fn new(network: &Network) -> Self {
+        let mut tuned: Vec<(String, Tensor)> =
+            network.vs.variables().into_iter().filter(|(_, variable)| variable.requires_grad()).collect();
+        tuned.sort_by(|a, b| a.0.cmp(&b.0));
+        let copy = |value: &Tensor| value.detach().copy();
+        let kept = tuned.iter().map(|(_, value)| (copy(value), copy(value))).collect();
+        let variables = tuned.into_iter().map(|(name, value)| Variable::new(name, value)).collect();
+        Self { epoch: 0, step: 0, best_epoch: 0, best: 0.0, variables, kept }
+    }
+
+    /// Every tensor by a name for the checkpoint.
+    pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
+        let of = |(v, (smooth, best)): (&Variable, &(Tensor, Tensor))| {
+            let parts =
+                [("value", &v.value), ("mean", &v.mean), ("square", &v.square), ("smooth", smooth), ("best", best)];
+            parts.map(|(part, tensor)| (format!("{part}.{}", v.name), tensor.detach()))
+        };
+        self.variables.iter().zip(&self.kept).flat_map(of).collect()
+    }
+
+    fn step(&mut self, rate: f64) {
+        self.step += 1;
+        adamw::step(&mut self.variables, rate, i32::try_from(self.step).unwrap_or(i32::MAX));
+        // A young mean forgets faster: it began at the untrained weights.
+        let stays = SMOOTH.min(self.step as f64 / (self.step as f64 + 9.0));
+        no_grad(|| {
+            for (variable, (smooth, _)) in self.variables.iter().zip(&mut self.kept) {
+                let _ = smooth.lerp_(&variable.value, 1.0 - stays);
+            }
+        });
+    }
+
+    /// Runs `work` with the running means in the network's place.
+    fn with_means<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let values: Vec<Tensor> = self.variables.iter().map(|variable| variable.value.detach().copy()).collect();
+        self.set(|(smooth, _)| smooth.shallow_clone());
+        let result = work();
+        for (variable, value) in self.variables.iter_mut().zip(values) {
+            no_grad(|| variable.value.copy_(&value));
+        }
+        result
+    }
+
+    fn set(&mut self, to: impl Fn(&(Tensor, Tensor)) -> Tensor) {
+        for (variable, kept) in self.variables.iter_mut().zip(&self.kept) {
+            no_grad(|| variable.value.copy_(&to(kept)));
+        }
+    }
+
+    fn offer(&mut self, score: f64) {
+        if score > self.best {
+            (self.best, self.best_epoch) = (score, self.epoch);
+            for (smooth, best) in &mut self.kept {
+                best.copy_(smooth);
+            }
+        }
+    }
+}
+
+/// Tunes the network's open variables on `train`; leaves the means of the epoch that did best on `dev` in it.
+pub(super) fn fine_tune(
+    network: &Network,
+    train: &Lessons<'_>,
+    dev: &Lessons<'_>,
+    args: &TrainArgs,
+) -> Result<(), ScoreError> {
+    let epochs = args.epochs.unwrap_or(super::EPOCHS);
+    let checkpoint = Checkpoint::of(args, train.items);
+    let mut state = State::new(network);
+    if checkpoint.restore(&mut state)? {
+        say(&format!("going on after epoch {}", state.epoch));
+    }
+    while state.epoch < epochs && state.epoch - state.best_epoch < PATIENCE {
+        epoch(network, train, &mut state, epochs, args)?;
+        let (grades, _) = state.with_means(|| predict(network, dev.texts))?;
+        let (negotiation, diplomacy) = dev_aps(&grades, dev.items);
+        say(&format!(
+            "epoch {}: average precision on dev {negotiation:.4}, with diplomacy {diplomacy:.4}",
+            state.epoch
+        ));
+        state.offer((negotiation + diplomacy) / 2.0);
+        checkpoint.save(&state)?;
+    }
+    say(&format!("epoch {} is kept", state.best_epoch));
+    state.set(|(_, best)| best.shallow_clone());
+    checkpoint.remove();
+    Ok(())
+}
+
+/// One time through the data. Its random choices depend on seed and epoch alone, so a resumed run makes the same.
+fn epoch(
+    network: &Network,
+    train: &Lessons<'_>,
+    state: &mut State,
+    epochs: usize,
+    args: &TrainArgs,
+) -> Result<(), ScoreError> {
+    let seed = args.seed.wrapping_mul(1_000).wrapping_add(state.epoch as u64);
+    tch::manual_seed(seed as i64);
+    let total = epochs * train.items.len().div_ceil(args.batch);
+    let weights = stage_weights(train.items);
+    let mut progress = Progress::new("training", train.items.len());
+    for batch in batches(train.texts, args.batch, &mut Rng(seed)) {
+        let encoded: Vec<&Encoded> = batch.iter().map(|&i| &train.texts[i]).collect();
+        let labels: Vec<&Labelled> = batch.iter().map(|&i| &train.items[i]).collect();
+        adamw::zero_grad(&mut state.variables);
+        let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
+        let loss = loss(&grades, &stages, &labels, &weights);
+        loss.backward();
+        let rate = args.lr.unwrap_or(super::RATE) * schedule(state.step, total);
+        state.step(rate);
+        let note = format!("epoch {} of {epochs}, loss {:.3}", state.epoch + 1, loss.double_value(&[]));
+        progress.advance(batch.len(), &note);
+    }
+    state.epoch += 1;
+    Ok(())
+}
+
+/// Average precision of grade 2, and of grades 1 and 2.
+fn dev_aps(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, f64) {
+    let p: Vec<[f32; 3]> = grades.iter().map(softmax).collect();
+    let ap = |score: &dyn Fn(&[f32; 3]) -> f32, least: u8| {
+        let scores: Vec<f32> = p.iter().map(score).collect();
+        average_precision(&scores, &dev.iter().map(|item| item.grade >= least).collect::<Vec<_>>())
+    };
+    (ap(&|p| p[2], 2), ap(&|p| p[1] + p[2], 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::classify::bert::{Encoder, is_tuned};
+    use crate::classify::config::tests::shipped;
+    use crate::train::Family;
+
+    fn args(out: PathBuf) -> TrainArgs {
+        TrainArgs {
+            data: Vec::new(),
+            dev: PathBuf::new(),
+            out,
+            base: None,
+            average: Vec::new(),
+            unlabelled: None,
+            family: Family::Transformer,
+            id: None,
+            about: String::new(),
+            seed: 1,
+            layers: 1,
+            epochs: Some(2),
+            lr: None,
+            batch: 4,
+            max_tokens: 32,
+        }
+    }
+
+    fn items() -> Vec<Labelled> {
+        let path = std::path::Path::new("tests/data/labelled.jsonl");
+        crate::train::data::read(path).expect("the samples are valid").into_iter().step_by(5).collect()
+    }
+
+    /// A network with its last layer open, and the samples as it reads them.
+    fn start(items: &[Labelled]) -> (Network, Vec<Encoded>) {
+        let base = shipped().base_dir();
+        tch::manual_seed(7);
+        let network = Network::open(&base).expect("the base model is there: run `make setup`");
+        for (name, variable) in network.vs.variables() {
+            let _ = variable.set_requires_grad(is_tuned(&name, network.layers, 1));
+        }
+        let encoder = Encoder::open(&base, 32).expect("opens");
+        (network, items.iter().map(|item| encoder.encode(&item.text())).collect())
+    }
+
+    fn sums(state: &State) -> Vec<f64> {
+        state.tensors().iter().map(|(_, tensor)| tensor.abs().sum(tch::Kind::Double).double_value(&[])).collect()
+    }
+
+    #[test]
+    fn a_resumed_run_ends_where_an_unbroken_one_does() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (args, items) = (args(dir.path().into()), items());
+        let (network, texts) = start(&items);
+        let lessons = Lessons { texts: &texts, items: &items };
+        let checkpoint = Checkpoint::of(&args, &items);
+        let mut unbroken = State::new(&network);
+        let untrained = sums(&unbroken);
+        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+        unbroken.offer(0.5);
+        checkpoint.save(&unbroken).expect("saves");
+        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+
+        let (network, _) = start(&items);
+        let mut resumed = State::new(&network);
+        assert!(checkpoint.restore(&mut resumed).expect("reads"));
+        assert_eq!((resumed.epoch, resumed.best_epoch), (1, 1));
+        epoch(&network, &lessons, &mut resumed, 2, &args).expect("trains");
+        assert_eq!(sums(&resumed), sums(&unbroken));
+        assert_ne!(sums(&resumed), untrained);
+    }
+
+    #[test]
+    fn another_runs_checkpoint_and_a_damaged_one_are_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        let items = items();
+        let (network, _) = start(&items);
+        let mut state = State::new(&network);
+        let mut args = args(dir.path().into());
+        Checkpoint::of(&args, &items).save(&state).expect("saves");
+        args.seed = 2;
+        let complaint = |state: &mut State| {
+            let error = Checkpoint::of(&args, &items).restore(state).expect_err("refused").to_string();
+            assert!(error.contains("checkpoint.safetensors") && error.contains("--out"), "{error}");
+            error
+        };
+        assert!(complaint(&mut state).contains("other data or settings"));
+        let file = dir.path().join("checkpoint.safetensors");
+        let half = std::fs::read(&file).expect("reads");
+        std::fs::write(&file, &half[..half.len() / 2]).expect("writes");
+        complaint(&mut state);
+    }
+}

@@ -426,3 +426,62 @@ async fn headers_injected_into_an_etag_go_no_further() {
     let answer = first(&origin.url("/f")).await.unwrap();
     assert_eq!((answer.validators.etag.as_deref(), body(&answer)), (None, &b"<rss/>"[..]));
 }
+
+#[tokio::test]
+async fn an_http_proxy_is_asked_for_the_whole_address() {
+    let proxy = Origin::start();
+    proxy.serve("http://news.example/f", Response::feed(FEED).etag("\"1\""));
+    let through = FetchConfig { proxy: proxy.url(""), ..config() };
+    let answer = fetch_with(&through, "http://news.example/f", &Validators::default()).await.unwrap();
+    assert_eq!((body(&answer), proxy.all_requests().len()), (FEED.as_bytes(), 1));
+    // A proxy that is not there is an error of the connection, and nothing goes around it.
+    let nowhere = FetchConfig { proxy: "http://127.0.0.1:1".into(), ..config() };
+    assert_eq!(class(&nowhere, "http://news.example/f").await, ErrorClass::Connect);
+    assert!(Fetcher::new(&FetchConfig { proxy: "not a proxy".into(), ..config() }).is_err());
+}
+
+/// SOCKS version 5 as far as a client without credentials needs it: greets, connects to `to`, passes bytes on. Returns the
+/// address that it was asked for.
+fn socks5(listener: TcpListener, to: String) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting).unwrap();
+        client.read_exact(&mut vec![0; greeting[1].into()]).unwrap();
+        client.write_all(&[5, 0]).unwrap();
+        let mut head = [0; 4];
+        client.read_exact(&mut head).unwrap();
+        let length = if head[3] == 3 {
+            let mut length = [0];
+            client.read_exact(&mut length).unwrap();
+            length[0]
+        } else {
+            4
+        };
+        let mut address = vec![0; usize::from(length) + 2];
+        client.read_exact(&mut address).unwrap();
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        let mut server = std::net::TcpStream::connect(to).unwrap();
+        let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+        address.truncate(address.len() - 2);
+        address
+    })
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_given_the_name_or_the_address() {
+    for (scheme, host, asked) in
+        [("socks5h", "news.example", b"news.example".to_vec()), ("socks5", "127.0.0.1", vec![127, 0, 0, 1])]
+    {
+        let origin = Origin::start();
+        origin.serve("/f", Response::feed(FEED));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let server = socks5(listener, origin.url("").replace("http://", ""));
+        let through = FetchConfig { proxy, ..config() };
+        let answer = fetch_with(&through, &format!("http://{host}/f"), &Validators::default()).await.unwrap();
+        assert_eq!((body(&answer), server.join().unwrap()), (FEED.as_bytes(), asked), "{scheme}");
+    }
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use crate::documents::{Shape, real_size, rss};
 
@@ -86,16 +87,16 @@ pub fn run(kind: Kind, hosts: usize) {
 }
 
 async fn listen(origin: &Arc<Origin>, hosts: usize) -> u16 {
-    let mut port = 0;
+    let (mut port, tasks) = (0, TaskTracker::new());
     for n in 0..hosts {
         let listener = TcpListener::bind(SocketAddr::from((host(n), port))).await.expect("a free port");
         port = listener.local_addr().expect("an address").port();
-        let origin = origin.clone();
-        tokio::spawn(async move {
+        let (origin, tasks) = (origin.clone(), tasks.clone());
+        tasks.clone().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let origin = origin.clone();
                 // A client that hangs up is part of the game.
-                tokio::spawn(async move { origin.connection(stream).await.ok() });
+                tasks.spawn(async move { origin.connection(stream).await.ok() });
             }
         });
     }

@@ -42,7 +42,7 @@ const CACHE_KIB: i64 = 16 * 1024;
 
 /// Pages (of 4 KiB) in the log before it is moved into the database: a leaf that several commits touch is moved once. More
 /// makes the log, and the pause when it is moved, larger.
-const CHECKPOINT_PAGES: i64 = 4_000;
+const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// The state database.
 #[derive(Debug)]

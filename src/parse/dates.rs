@@ -168,8 +168,8 @@ fn numeric_zone(tail: &str) -> Option<(i32, usize, usize)> {
     };
     let hours: i32 = hours.parse().ok()?;
     let minutes: i32 = if minutes.is_empty() { 0 } else { minutes.parse().ok()? };
-    let offset = sign_at(tail, at)? * (hours * 60 + minutes);
-    (hours <= 15 && minutes < 60).then_some((offset, at, to))
+    let is_sound = (0..=15).contains(&hours) && (0..60).contains(&minutes);
+    is_sound.then(|| Some((sign_at(tail, at)? * (hours * 60 + minutes), at, to)))?
 }
 
 fn sign_at(text: &str, at: usize) -> Option<i32> {
@@ -222,7 +222,9 @@ impl Tokens {
             self.korean |= token.starts_with('오');
         } else if token == "년" {
             self.korean = true;
-        } else if let Some(month) = names::month(token).filter(|_| !(in_tail && self.month.is_some())) {
+        } else if !(in_tail && self.month.is_some())
+            && let Some(month) = names::month(token)
+        {
             self.month = Some((month, self.numbers.len()));
         }
     }
@@ -446,6 +448,7 @@ mod tests {
             "99:99 Oct",
             ":",
             "1:é",
+            "9:30:00 +202495446030",
         ] {
             assert_eq!(shown(text), "none", "{text}");
         }

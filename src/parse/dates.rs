@@ -49,12 +49,13 @@ fn unix(text: &str) -> Option<DateTime<Utc>> {
         return None;
     }
     let number: i64 = whole.parse().ok()?;
-    match whole.len() {
+    let time = match whole.len() {
         9 | 10 => DateTime::from_timestamp(number, 0),
         12 | 13 => DateTime::from_timestamp_millis(number),
         15 | 16 => DateTime::from_timestamp_micros(number),
         _ => None,
-    }
+    };
+    time.filter(|time| YEARS.contains(&time.year()))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -449,6 +450,7 @@ mod tests {
             ":",
             "1:é",
             "9:30:00 +202495446030",
+            "9504600046151",
         ] {
             assert_eq!(shown(text), "none", "{text}");
         }

@@ -22,7 +22,7 @@ const DOCUMENTS: usize = 100;
 const ITEMS: usize = 30;
 
 /// As shipped: the pipeline hands over whole batches, so that this is never waited for.
-const FLUSH: Flush = Flush { items: 64, after: Duration::from_millis(20) };
+const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
 
 /// Finds every twentieth item relevant, at no cost.
 struct Stub(ModelInfo);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use demarche::classify::{AlertOn, ModelInfo, ScoreError, Scorer, Text, Worker};
+use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::config::Fsync;
 use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
@@ -13,6 +13,9 @@ use demarche::pipeline::{AlertRule, Flow, Mode, Polling, Tally, live};
 use demarche::sink::JsonlSink;
 use demarche::store::{Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
+
+/// As shipped: the pipeline hands over whole batches.
+const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
 
 /// Finds nothing relevant, at no cost.
 struct Stub(ModelInfo);
@@ -62,7 +65,7 @@ pub fn run(state: &Path) {
         let (store, thread) = StoreHandle::start(store).expect("a thread");
         let flow = Flow {
             store,
-            scorer: Worker::start(1, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             sink: JsonlSink::open(&state.join("alerts.jsonl"), Fsync::Always).expect("a file"),
             mode: Mode::Once,

@@ -49,12 +49,13 @@ fn unix(text: &str) -> Option<DateTime<Utc>> {
         return None;
     }
     let number: i64 = whole.parse().ok()?;
-    match whole.len() {
+    let time = match whole.len() {
         9 | 10 => DateTime::from_timestamp(number, 0),
         12 | 13 => DateTime::from_timestamp_millis(number),
         15 | 16 => DateTime::from_timestamp_micros(number),
         _ => None,
-    }
+    };
+    time.filter(|time| YEARS.contains(&time.year()))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -168,8 +169,8 @@ fn numeric_zone(tail: &str) -> Option<(i32, usize, usize)> {
     };
     let hours: i32 = hours.parse().ok()?;
     let minutes: i32 = if minutes.is_empty() { 0 } else { minutes.parse().ok()? };
-    let offset = sign_at(tail, at)? * (hours * 60 + minutes);
-    (hours <= 15 && minutes < 60).then_some((offset, at, to))
+    let is_sound = (0..=15).contains(&hours) && (0..60).contains(&minutes);
+    is_sound.then(|| Some((sign_at(tail, at)? * (hours * 60 + minutes), at, to)))?
 }
 
 fn sign_at(text: &str, at: usize) -> Option<i32> {
@@ -222,7 +223,9 @@ impl Tokens {
             self.korean |= token.starts_with('오');
         } else if token == "년" {
             self.korean = true;
-        } else if let Some(month) = names::month(token).filter(|_| !(in_tail && self.month.is_some())) {
+        } else if !(in_tail && self.month.is_some())
+            && let Some(month) = names::month(token)
+        {
             self.month = Some((month, self.numbers.len()));
         }
     }
@@ -446,6 +449,8 @@ mod tests {
             "99:99 Oct",
             ":",
             "1:é",
+            "9:30:00 +202495446030",
+            "9504600046151",
         ] {
             assert_eq!(shown(text), "none", "{text}");
         }

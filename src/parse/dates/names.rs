@@ -7,7 +7,7 @@ pub(super) fn month(word: &str) -> Option<u32> {
     if let Some(month) = ENGLISH.iter().position(|name| *name == word) {
         return u32::try_from(month + 1).ok();
     }
-    if WEEKDAYS.contains(&word) {
+    if word.len() < 3 || WEEKDAYS.contains(&word) {
         return None;
     }
     let found = MONTHS.iter().find(|(_, starts)| starts.iter().any(|start| word.starts_with(start)));

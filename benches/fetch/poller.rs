@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use demarche::classify::{AlertOn, ModelInfo, ScoreError, Scorer, Text, Worker};
+use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::config::Fsync;
 use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
@@ -60,9 +60,10 @@ pub fn run(state: &Path) {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
         let (store, thread) = StoreHandle::start(store).expect("a thread");
+        let flush = Flush { items: 1, after: Duration::ZERO };
         let flow = Flow {
             store,
-            scorer: Worker::start(1, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             sink: JsonlSink::open(&state.join("alerts.jsonl"), Fsync::Always).expect("a file"),
             mode: Mode::Once,

@@ -726,7 +726,7 @@ fn bad_input_ends_in_a_class_and_a_rest() {
         expected.push((origin.url(path), class));
     }
     let desk = Desk::new()
-        .set("DEMARCHE_FETCH__TIMEOUT", "1s")
+        .set("DEMARCHE_FETCH__TIMEOUT", "5s")
         .set("DEMARCHE_FETCH__MAX_BODY", "1MiB")
         .set("DEMARCHE_FETCH__CA_FILE", authority.path().to_str().unwrap());
     desk.add(&expected.iter().map(|(url, _)| url.clone()).collect::<Vec<_>>());

@@ -24,13 +24,13 @@ pub fn real_size(feed: usize) -> Shape {
 
 /// The document of `feed`. Half of them declare their language.
 pub fn rss(feed: usize, first: usize, shape: Shape) -> String {
-    let mut prose = Prose::new((feed as u64) << 32 | first as u64);
     let language = if feed.is_multiple_of(2) { "<language>en</language>" } else { "" };
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><rss version=\"2.0\"><channel><title>Outlet {feed}</title>\
          <link>https://o{feed}.example/</link><description>Reports</description>{language}"
     );
     for n in first..first + shape.items {
+        let mut prose = Prose::new((feed as u64) << 32 | n as u64);
         let (title, summary) = (prose.words(9), prose.words(shape.words));
         // A string takes everything.
         let _ = write!(

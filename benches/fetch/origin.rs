@@ -21,7 +21,7 @@ pub enum Kind {
     Fixed,
     /// Small documents that never change, made on request: for very many feeds.
     Small,
-    /// Small documents with a new item every minute; one feed in twenty fails, each in a way of its own.
+    /// Documents with a new item every minute; one feed in twenty fails, each in a way of its own.
     Changing,
 }
 
@@ -32,6 +32,12 @@ impl Kind {
             "small" => Self::Small,
             _ => Self::Changing,
         }
+    }
+
+    /// Of documents that are made on request. Those that change are long, so that the program's caches are full soon and
+    /// what grows after that is a leak.
+    fn shape(self) -> Shape {
+        Shape { items: if self == Self::Changing { 30 } else { 3 }, words: 25 }
     }
 
     pub fn as_str(self) -> &'static str {
@@ -132,7 +138,7 @@ impl Origin {
             } else if let Some(ready) = self.ready.get(&feed) {
                 stream.write_all(ready).await?;
             } else {
-                stream.write_all(&document(feed, version, Shape { items: 3, words: 25 })).await?;
+                stream.write_all(&document(feed, version, self.kind.shape())).await?;
             }
         }
     }

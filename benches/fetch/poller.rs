@@ -14,9 +14,6 @@ use demarche::sink::JsonlSink;
 use demarche::store::{Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
 
-/// As shipped: the pipeline hands over whole batches.
-const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
-
 /// Finds nothing relevant, at no cost.
 struct Stub(ModelInfo);
 
@@ -63,9 +60,10 @@ pub fn run(state: &Path) {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
         let (store, thread) = StoreHandle::start(store).expect("a thread");
+        let flush = Flush { items: 1, after: Duration::ZERO };
         let flow = Flow {
             store,
-            scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             sink: JsonlSink::open(&state.join("alerts.jsonl"), Fsync::Always).expect("a file"),
             mode: Mode::Once,

@@ -1,5 +1,8 @@
 //! One poll, whole: fetch, parse, sort the entries, and say when to come again.
 
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use url::Url;
 
@@ -50,18 +53,27 @@ async fn get(polling: &Polling, feed: &DueFeed, refetch: bool, now: DateTime<Utc
     let mut answer = polling.fetcher.fetch(&request, now).await.map_err(|error| Trouble::fetching(&error, refetch))?;
     let document = match std::mem::replace(&mut answer.outcome, Outcome::NotModified) {
         Outcome::NotModified => None,
-        Outcome::Fresh { body, content_type } => {
-            let url = answer.final_url.clone();
-            let parsed = tokio::task::spawn_blocking(move || {
-                parse(&body, &Context { content_type: content_type.as_deref(), url: Some(&url) })
-            });
-            match parsed.await {
-                Ok(parsed) => Some(parsed.map_err(|error| Trouble::parsing(&error, &answer, refetch))?),
-                Err(_) => return Err(Trouble::panicked(&answer, refetch)),
-            }
-        }
+        Outcome::Fresh { body, content_type } => match parsed(body, content_type, &answer.final_url).await {
+            Some(parsed) => Some(parsed.map_err(|error| Trouble::parsing(&error, &answer, refetch))?),
+            None => return Err(Trouble::panicked(&answer, refetch)),
+        },
     };
     Ok(Good { address, answer, document })
+}
+
+/// What the parser makes of a body; `None` if it panicked.
+async fn parsed(body: Bytes, content_type: Option<String>, url: &Url) -> Option<Result<item::Document, ParseError>> {
+    /// Bodies up to here, bytes, are parsed where they are: about a millisecond, less than it costs to have another thread
+    /// do it, and that thread's memory. Larger ones would keep other polls waiting.
+    const SHORT: usize = 64 * 1024;
+    let url = url.clone();
+    let short = body.len() <= SHORT;
+    let work = move || parse(&body, &Context { content_type: content_type.as_deref(), url: Some(&url) });
+    match short {
+        // Nothing that the parser had in hand outlives a panic.
+        true => std::panic::catch_unwind(AssertUnwindSafe(work)).ok(),
+        false => tokio::task::spawn_blocking(work).await.ok(),
+    }
 }
 
 impl Trouble {

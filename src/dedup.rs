@@ -23,7 +23,7 @@ pub enum IdentityPolicy {
     /// The feed's own ids.
     #[default]
     Guid,
-    /// Links: the feed's ids were seen to repeat or to change.
+    /// Links, and texts where there is no link: the feed's ids were seen to repeat or to change.
     Link,
 }
 
@@ -87,12 +87,13 @@ pub fn sort(entries: Vec<Entry>, scope: &str, known: IdentityPolicy, now: DateTi
     sorted
 }
 
-/// Whether one id stands on entries with different links: such ids tell nothing apart.
+/// Whether one id stands on entries with different links (where there is none, headlines): such ids tell nothing apart.
 fn ids_repeat(entries: &[Entry]) -> bool {
-    let mut links: HashMap<&str, &str> = HashMap::new();
-    entries.iter().any(|entry| match (entry.guid.as_deref(), entry.link.as_deref()) {
-        (Some(guid), Some(link)) => *links.entry(guid).or_insert(link) != link,
-        _ => false,
+    let mut pages: HashMap<&str, &str> = HashMap::new();
+    entries.iter().any(|entry| {
+        let page = entry.link.as_deref().unwrap_or(&entry.title);
+        let first = entry.guid.as_deref().map_or(page, |guid| *pages.entry(guid).or_insert(page));
+        first != page && canonical(first) != canonical(page)
     })
 }
 
@@ -105,14 +106,13 @@ fn candidate(entry: Entry, scope: &str, policy: IdentityPolicy, now: DateTime<Ut
     let link_key = link.as_deref().map(|link| Identity::of(&["link", link]));
     let headline = headline(&entry);
     let alias = link.as_deref().map(|link| Identity::of(&["link+headline", link, &headline]));
-    let text = || Identity::of(&["text", scope, &entry.title, &entry.summary]);
+    let page = link_key.unwrap_or_else(|| Identity::of(&["text", scope, &entry.title, &entry.summary]));
     let id = match policy {
-        IdentityPolicy::Guid => guid.or(link_key),
-        IdentityPolicy::Link => link_key.or(guid),
-    }
-    .unwrap_or_else(text);
+        IdentityPolicy::Guid => guid.unwrap_or(page),
+        IdentityPolicy::Link => page,
+    };
     let lookup = [Some(id), alias].into_iter().flatten().collect();
-    let mut keys: Vec<Identity> = [Some(id), guid, link_key, alias].into_iter().flatten().collect();
+    let mut keys: Vec<Identity> = [Some(page), guid, alias].into_iter().flatten().collect();
     keys.sort_unstable();
     keys.dedup();
     let (published, published_source) = published(&entry, now);
@@ -216,6 +216,33 @@ mod tests {
         let sorted = sort(entries, FEED, IdentityPolicy::Guid, now());
         assert_eq!(sorted.policy, IdentityPolicy::Link);
         assert!(!known(&sorted.candidates[0], &sorted.candidates[1]));
+    }
+
+    #[test]
+    fn a_guid_on_two_headlines_without_link_switches_the_policy() {
+        let entries = || vec![entry(Some("0"), None, "Talks open"), entry(Some("0"), None, "Rain")];
+        let sorted = sort(entries(), FEED, IdentityPolicy::Guid, now());
+        assert_eq!(sorted.policy, IdentityPolicy::Link);
+        assert!(!known(&sorted.candidates[0], &sorted.candidates[1]));
+        let again = sort(entries(), FEED, sorted.policy, now());
+        assert!(known(&sorted.candidates[0], &again.candidates[0]));
+    }
+
+    #[test]
+    fn an_item_stays_known_when_the_policy_switches() {
+        for link in [Some("https://news.example/a"), None] {
+            let sorted = |policy| sort(vec![entry(Some("1"), link, "Talks")], FEED, policy, now()).candidates.remove(0);
+            assert!(known(&sorted(IdentityPolicy::Guid), &sorted(IdentityPolicy::Link)));
+        }
+    }
+
+    #[test]
+    fn a_guid_on_variants_of_one_link_keeps_the_policy() {
+        let entries = vec![
+            entry(Some("0"), Some("https://news.example/a?utm_source=rss"), "A"),
+            entry(Some("0"), Some("http://www.news.example/a/"), "A, revised"),
+        ];
+        assert_eq!(sort(entries, FEED, IdentityPolicy::Guid, now()).policy, IdentityPolicy::Guid);
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub struct GradeProbs {
 }
 
 /// Stage of a negotiation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Announced, invited to, called for, expected.
@@ -159,6 +159,7 @@ pub enum Stage {
     /// Rejected, stalled, collapsed.
     Refused,
     /// None fits, or not a negotiation.
+    #[default]
     None,
 }
 

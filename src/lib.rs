@@ -21,9 +21,11 @@ pub mod sink;
 pub mod backfill;
 pub mod pipeline;
 pub mod store;
+pub mod websub;
 
 // Making and measuring the model.
 pub mod eval;
+#[allow(clippy::print_stderr, reason = "training tells its progress to whoever waits for it")]
 pub mod train;
 
 // Around it.

@@ -1,5 +1,8 @@
 //! OPML in and out: folders are tags.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
@@ -31,6 +34,8 @@ pub struct Listing {
     pub feeds: Vec<FeedSpec>,
     /// Outlines that name no usable feed.
     pub skipped: Vec<String>,
+    /// Where in `feeds` each address is.
+    places: HashMap<String, usize>,
 }
 
 /// Reads a document. Outlines with `xmlUrl` are feeds, those without are folders; nested folders give several tags.
@@ -80,11 +85,32 @@ impl Listing {
                 tags.dedup();
                 // A list that has no title for a feed repeats its address.
                 let title = name.filter(|name| *name != url);
-                self.feeds.push(FeedSpec { url: parsed.into(), title, tags, floor_s: None });
+                self.feed(FeedSpec { url: parsed.into(), title, tags, floor_s: None });
             }
-            _ => self.skipped.push(format!("{}: `{url}` is not an http(s) address", name.unwrap_or_default())),
+            _ => self.skipped.push(format!(
+                "{}: `{}` is not an http(s) address",
+                name.unwrap_or_default(),
+                crate::alert::public_url(&url)
+            )),
         }
         None
+    }
+
+    /// A feed that is listed again, as readers do for each of its folders, keeps all of its tags.
+    fn feed(&mut self, feed: FeedSpec) {
+        match self.places.entry(feed.url.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(self.feeds.len());
+                self.feeds.push(feed);
+            }
+            Entry::Occupied(place) => {
+                let tags = &mut self.feeds[*place.get()].tags;
+                let more = feed.tags.into_iter().filter(|tag| !tags.contains(tag)).collect::<Vec<_>>();
+                tags.extend(more);
+                let url = crate::alert::public_url(&feed.url);
+                self.skipped.push(format!("{}: {url} is listed twice", feed.title.unwrap_or_default()));
+            }
+        }
     }
 }
 
@@ -141,6 +167,16 @@ mod tests {
         assert_eq!(listing.feeds[0].url, "https://a.example/?x=1&y=2");
         assert_eq!(listing.feeds[1].tags, Vec::<String>::new());
         assert_eq!(listing.skipped, ["Old: `ftp://old.example/` is not an http(s) address"]);
+    }
+
+    #[test]
+    fn a_feed_in_two_folders_has_both_tags_and_is_reported() {
+        let one = |folder: &str| {
+            format!(r#"<outline text="{folder}"><outline text="A" xmlUrl="https://a.example/"/></outline>"#)
+        };
+        let listing = read(&format!("<opml><body>{}{}</body></opml>", one("x"), one("y"))).unwrap();
+        assert_eq!((listing.feeds.len(), &listing.feeds[0].tags[..]), (1, &["x".to_owned(), "y".to_owned()][..]));
+        assert_eq!(listing.skipped, ["A: https://a.example/ is listed twice"]);
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub struct TrainArgs {
     /// Labelled items to learn from, one JSON object a line; may be given more than once
     #[arg(long, required_unless_present = "average", value_name = "FILE")]
     pub data: Vec<PathBuf>,
-    /// Labelled items to choose and calibrate on; must not overlap with the data
+    /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]
     #[arg(long, value_name = "FILE")]
-    pub dev: PathBuf,
+    pub dev: Option<PathBuf>,
     /// Directory for manifest.toml and weights.safetensors
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -104,9 +104,7 @@ pub enum TrainError {
 /// Reads the data, trains, calibrates on dev and writes the model's directory. Says how it goes on stderr.
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
-    let items = data::read_all(&args.data)?;
-    let dev = data::read(&args.dev)?;
-    data::refuse_overlap(&items, &dev, &args.dev)?;
+    let (items, dev) = lessons(args)?;
     let trained = match args.family {
         Family::Linear => linear::train(&items, &dev, args, config)?,
         #[cfg(feature = "bert")]
@@ -115,6 +113,15 @@ pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> 
         Family::Transformer => return Err(TrainError::NotBuilt),
     };
     write::model(trained, &dev, items.len(), args)
+}
+
+/// What is learnt from, and what is chosen and calibrated on.
+fn lessons(args: &TrainArgs) -> Result<(Vec<Labelled>, Vec<Labelled>), TrainError> {
+    let items = data::read_all(&args.data)?;
+    let Some(path) = &args.dev else { return Ok(data::split(items)?) };
+    let dev = data::read(path)?;
+    data::refuse_overlap(&items, &dev, path)?;
+    Ok((items, dev))
 }
 
 fn check(args: &TrainArgs) -> Result<(), TrainError> {

@@ -72,7 +72,7 @@ fn feeds_are_added_listed_exported_and_removed() {
     std::fs::write(&opml, program.output(&["feeds", "export"]).stdout).unwrap();
     let other = Program::new();
     let imported = other.output(&["feeds", "import", opml.to_str().unwrap()]);
-    assert_eq!(text(imported.stdout), "2 added, 0 known already\n");
+    assert_eq!(text(imported.stdout), "2 added, 0 known already, 0 skipped\n");
     let listed = json_lines(other.output(&["feeds", "list", "--json"]));
     assert_eq!((&listed[0]["url"], &listed[0]["tags"][0]), (&"https://a.example/feed".into(), &"agency".into()));
     assert!(other.output(&["feeds", "remove", "https://a.example/feed"]).status.success());
@@ -141,7 +141,7 @@ fn logs_are_json_when_asked() {
 #[test]
 fn every_command_helps_with_an_example() {
     let program = Program::new();
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 18] = [
         &["run"],
         &["backfill"],
         &["score"],
@@ -156,6 +156,7 @@ fn every_command_helps_with_an_example() {
         &["config", "check"],
         &["train"],
         &["eval"],
+        &["label"],
         &["demo"],
         &["completions"],
         &["man"],

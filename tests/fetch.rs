@@ -4,7 +4,9 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -315,6 +317,26 @@ async fn rule_44_connections_are_reused() {
 }
 
 #[tokio::test]
+async fn rule_44_http_2_is_spoken_where_it_is_offered() {
+    let (server, authority) = tls::config(&["127.0.0.1"], &["h2", "http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/f", listener.local_addr().unwrap());
+    let first_words = std::thread::spawn(move || {
+        let mut connection = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+        let mut socket = listener.accept().unwrap().0;
+        let mut words = [0; 24];
+        rustls::Stream::new(&mut connection, &mut socket).read_exact(&mut words).unwrap();
+        (connection.alpn_protocol().map(<[u8]>::to_vec), words)
+    });
+    let trusting = FetchConfig { ca_file: authority.path().into(), ..config() };
+    // This server says nothing more.
+    fetch_with(&trusting, &url, &Validators::default()).await.unwrap_err();
+    let (protocol, words) = first_words.join().unwrap();
+    assert_eq!(protocol.as_deref(), Some(&b"h2"[..]));
+    assert_eq!(&words, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
+#[tokio::test]
 async fn rule_48_the_body_is_capped_after_decompression() {
     let origin = Origin::start();
     let bomb = vec![b' '; 8 * 1024 * 1024];
@@ -345,6 +367,16 @@ async fn rule_49_slow_answers_end_at_the_time_outs() {
     // Slow-loris: every read is in time, the whole is not.
     let drip = FetchConfig { read_timeout: long, timeout: short, ..config() };
     assert_eq!(class(&drip, &origin.url("/drip")).await, ErrorClass::Timeout);
+}
+
+#[tokio::test]
+async fn rule_49_a_handshake_that_is_never_answered_ends_at_its_time_out() {
+    // The system completes the connection; nobody speaks TLS on it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/f", listener.local_addr().unwrap());
+    let (short, long) = (Duration::from_millis(150), Duration::from_secs(25));
+    let config = FetchConfig { connect_timeout: short, read_timeout: long, timeout: long, ..config() };
+    assert_eq!(class(&config, &url).await, ErrorClass::Timeout);
 }
 
 #[tokio::test]
@@ -393,4 +425,63 @@ async fn headers_injected_into_an_etag_go_no_further() {
     origin.serve("/f", Response::raw("HTTP/1.1 200 OK\r\nETag: \"a\x01b\"\r\nContent-Length: 6\r\n\r\n<rss/>"));
     let answer = first(&origin.url("/f")).await.unwrap();
     assert_eq!((answer.validators.etag.as_deref(), body(&answer)), (None, &b"<rss/>"[..]));
+}
+
+#[tokio::test]
+async fn an_http_proxy_is_asked_for_the_whole_address() {
+    let proxy = Origin::start();
+    proxy.serve("http://news.example/f", Response::feed(FEED).etag("\"1\""));
+    let through = FetchConfig { proxy: proxy.url(""), ..config() };
+    let answer = fetch_with(&through, "http://news.example/f", &Validators::default()).await.unwrap();
+    assert_eq!((body(&answer), proxy.all_requests().len()), (FEED.as_bytes(), 1));
+    // A proxy that is not there is an error of the connection, and nothing goes around it.
+    let nowhere = FetchConfig { proxy: "http://127.0.0.1:1".into(), ..config() };
+    assert_eq!(class(&nowhere, "http://news.example/f").await, ErrorClass::Connect);
+    assert!(Fetcher::new(&FetchConfig { proxy: "not a proxy".into(), ..config() }).is_err());
+}
+
+/// SOCKS version 5 as far as a client without credentials needs it: greets, connects to `to`, passes bytes on. Returns the
+/// address that it was asked for.
+fn socks5(listener: TcpListener, to: String) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting).unwrap();
+        client.read_exact(&mut vec![0; greeting[1].into()]).unwrap();
+        client.write_all(&[5, 0]).unwrap();
+        let mut head = [0; 4];
+        client.read_exact(&mut head).unwrap();
+        let length = if head[3] == 3 {
+            let mut length = [0];
+            client.read_exact(&mut length).unwrap();
+            length[0]
+        } else {
+            4
+        };
+        let mut address = vec![0; usize::from(length) + 2];
+        client.read_exact(&mut address).unwrap();
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        let mut server = std::net::TcpStream::connect(to).unwrap();
+        let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+        address.truncate(address.len() - 2);
+        address
+    })
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_given_the_name_or_the_address() {
+    for (scheme, host, asked) in
+        [("socks5h", "news.example", b"news.example".to_vec()), ("socks5", "127.0.0.1", vec![127, 0, 0, 1])]
+    {
+        let origin = Origin::start();
+        origin.serve("/f", Response::feed(FEED));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let server = socks5(listener, origin.url("").replace("http://", ""));
+        let through = FetchConfig { proxy, ..config() };
+        let answer = fetch_with(&through, &format!("http://{host}/f"), &Validators::default()).await.unwrap();
+        assert_eq!((body(&answer), server.join().unwrap()), (FEED.as_bytes(), asked), "{scheme}");
+    }
 }

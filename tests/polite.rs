@@ -6,6 +6,7 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -315,6 +316,24 @@ fn rule_20_a_daemon_spreads_what_is_overdue() {
 }
 
 #[test]
+fn rule_20_feeds_of_one_round_do_not_come_back_together() {
+    let origin = Origin::start();
+    for (prefix, response, least_spread_min) in
+        [("good", Response::feed(feed(1)).etag("\"1\""), 4), ("bad", Response::status(500), 20)]
+    {
+        let urls: Vec<String> = (0..40).map(|n| format!("/{prefix}{n}")).collect();
+        urls.iter().for_each(|path| origin.serve(path, response.clone()));
+        let desk = Desk::new();
+        desk.add(&urls.iter().map(|path| origin.url(path)).collect::<Vec<_>>());
+        desk.round();
+        let next: BTreeSet<DateTime<Utc>> =
+            desk.health().iter().map(|feed| feed["next_poll"].as_str().unwrap().parse().unwrap()).collect();
+        let spread = *next.last().unwrap() - *next.first().unwrap();
+        assert!(next.len() == 40 && spread.num_minutes() >= least_spread_min, "{prefix}: {spread}");
+    }
+}
+
+#[test]
 fn rule_21_a_check_by_hand_has_a_cool_down() {
     let origin = Origin::start();
     origin.serve("/f", Response::feed(feed(3)).etag("\"1\""));
@@ -493,6 +512,30 @@ fn rule_34_temporary_redirects_are_never_adopted() {
 }
 
 #[test]
+fn rule_39_a_poll_is_one_request_whatever_the_document_links_to() {
+    let origin = Origin::start();
+    let at = |path: &str| origin.url(path);
+    let document = format!(
+        "<rss version=\"2.0\"><channel><title>Outlet</title><link>{}</link><image><url>{}</url></image>\
+         <item><title>Talks</title><link>{}</link><enclosure url=\"{}\" type=\"image/png\"/></item></channel></rss>",
+        at("/"),
+        at("/favicon.ico"),
+        at("/article"),
+        at("/picture.png")
+    );
+    origin.serve("/f", Response::feed(document).header("set-cookie", "a=b").etag("\"1\""));
+    let desk = Desk::new();
+    desk.add(&[origin.url("/f")]);
+    desk.forced_round();
+    desk.forced_round();
+    let seen: Vec<(String, String)> = origin.all_requests().into_iter().map(|seen| (seen.method, seen.path)).collect();
+    assert_eq!(seen, vec![("GET".to_owned(), "/f".to_owned()); 2]);
+    assert!(
+        origin.all_requests().iter().all(|seen| seen.header("cookie").is_none() && seen.header("referer").is_none())
+    );
+}
+
+#[test]
 fn rule_43_one_fetch_for_an_address_that_is_listed_twice() {
     let origin = Origin::start();
     origin.serve("/f", Response::feed(feed(3)).etag("\"1\""));
@@ -651,4 +694,171 @@ fn rule_56_entries_that_vanish_are_flagged_in_the_feeds_health() {
     desk.round();
     let health = &desk.health()[0];
     assert_eq!((&health["silent_zero"], &health["stale"]), (&Value::Bool(true), &Value::Bool(true)), "{health}");
+}
+
+/// A class in the feed's health and a rest of an hour at least: no crash, no hang, no hot loop.
+#[test]
+fn bad_input_ends_in_a_class_and_a_rest() {
+    let (untrusted, _) = tls::origin(&["127.0.0.1"]);
+    let (trusted, authority) = tls::origin(&["127.0.0.1"]);
+    trusted.serve("/down", Response::redirect(301, "http://127.0.0.1/f"));
+    let captcha = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captcha.html")).unwrap();
+    let scripts = [
+        ("/slow", Response::feed("x".repeat(5000)).drip(Duration::from_millis(20)), "timeout"),
+        ("/endless", Response::feed("<rss>").endless(), "too_large"),
+        ("/bomb", Response::feed(vec![b' '; 4 << 20]).gzip(), "too_large"),
+        ("/circle", Response::redirect(301, "/circle"), "redirect"),
+        ("/length", Response::feed(feed(3)).claimed_length(50_000), "protocol"),
+        ("/captcha", Response::status(200).header("content-type", "text/html").body(captcha), "not_a_feed"),
+        ("/nothing", Response::feed(""), "empty"),
+        ("/noise", Response::raw("SSH-2.0-OpenSSH_9.6\r\n"), "protocol"),
+        ("/no-gzip", Response::feed(feed(3)).header("content-encoding", "gzip"), "decode"),
+    ];
+    let origins: Vec<Origin> = scripts.iter().map(|_| Origin::start()).collect();
+    let mut expected = vec![
+        (untrusted.url("/tls"), "tls"),
+        (trusted.url("/down"), "redirect"),
+        ("http://name.invalid/f".to_owned(), "dns"),
+        ("http://127.0.0.1:1/f".to_owned(), "connect"),
+    ];
+    for (origin, (path, response, class)) in origins.iter().zip(scripts) {
+        origin.serve(path, response);
+        expected.push((origin.url(path), class));
+    }
+    let desk = Desk::new()
+        .set("DEMARCHE_FETCH__TIMEOUT", "5s")
+        .set("DEMARCHE_FETCH__MAX_BODY", "1MiB")
+        .set("DEMARCHE_FETCH__CA_FILE", authority.path().to_str().unwrap());
+    desk.add(&expected.iter().map(|(url, _)| url.clone()).collect::<Vec<_>>());
+    let output = desk.round();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let health = desk.health();
+    for (url, class) in &expected {
+        let feed = health.iter().find(|feed| feed["url"] == url.as_str()).unwrap();
+        assert_eq!(feed["error_class"], *class, "{feed}");
+        let next = feed["next_poll"].as_str().unwrap().parse().unwrap();
+        assert!(minutes_from_now(next) >= 58, "{feed}");
+    }
+    let asked: usize = origins.iter().map(|origin| origin.all_requests().len()).sum();
+    desk.round();
+    assert_eq!(origins.iter().map(|origin| origin.all_requests().len()).sum::<usize>(), asked);
+}
+
+#[test]
+fn a_wrong_charset_in_the_header_loses_to_the_document() {
+    let origin = Origin::start();
+    let document = feed(2).replace("Outlet", "Übersee");
+    for charset in ["utf-16", "no-such-charset", "iso-8859-1\u{e4}"] {
+        let declared = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>{document}");
+        let kind = format!("application/rss+xml; charset={charset}");
+        origin.serve("/f", Response::status(200).header("content-type", &kind).body(declared));
+        let desk = Desk::new();
+        desk.add(&[origin.url("/f")]);
+        desk.round();
+        let health = &desk.health()[0];
+        assert_eq!((health["title"].as_str(), health["items"].as_u64()), (Some("Übersee"), Some(2)), "{charset}");
+    }
+}
+
+#[test]
+fn absurd_retry_after_values_rest_a_feed_two_days_at_most() {
+    let origin = Origin::start();
+    let busy = || Response::status(503);
+    let many = (0..10_000).fold(busy(), |response, _| response.header("retry-after", "1"));
+    for (path, response) in [
+        ("/digits", busy().header("retry-after", &"9".repeat(10_000))),
+        ("/many", many),
+        ("/negative", busy().header("retry-after", "-1")),
+        ("/float", busy().header("retry-after", "1e308")),
+        ("/far", busy().header("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")),
+        ("/too-far", busy().header("retry-after", "Sat, 01 Jan 10000 00:00:00 GMT")),
+        ("/past", busy().header("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")),
+    ] {
+        origin.serve(path, response);
+        let desk = Desk::new();
+        desk.add(&[origin.url(path)]);
+        desk.round();
+        let wait = minutes_from_now(desk.next_poll());
+        // Two days, and the jitter of errors.
+        assert!((58..=48 * 60 * 3 / 2).contains(&wait), "{path}: {wait}");
+    }
+}
+
+#[test]
+fn dates_in_the_year_10000_are_survived() {
+    let origin = Origin::start();
+    let item = |n: usize, date: &str| {
+        format!("<item><title>Talks {n}</title><guid>urn:x:{n}</guid><pubDate>{date}</pubDate></item>")
+    };
+    let dates =
+        ["Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 10000 00:00:00 GMT", "Sat, 01 Jan 99999999 00:00:00 GMT"];
+    let items: String = dates.iter().enumerate().map(|(n, date)| item(n, date)).collect();
+    let document = format!("<rss version=\"2.0\"><channel><title>Outlet</title>{items}</channel></rss>");
+    for date in dates {
+        origin.serve("/f", Response::feed(document.clone()).header("expires", date).header("last-modified", date));
+        let desk = Desk::new();
+        desk.add(&[origin.url("/f")]);
+        assert!(desk.round().status.success());
+        assert!(desk.command(&["feeds", "list"]).status.success());
+        assert_eq!(desk.health()[0]["items"], 3);
+        let wait = minutes_from_now(desk.next_poll());
+        assert!((58..=24 * 66).contains(&wait), "{date}: {wait}");
+    }
+}
+
+/// The tests that the "Politeness" tables of ARCHITECTURE.md name, as `file::test`, by the row they stand in.
+fn named_tests() -> Vec<(String, String)> {
+    let text = read("ARCHITECTURE.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("Politeness")).unwrap();
+    let mut named = Vec::new();
+    for row in section.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let what = row.split(" |").next().unwrap().to_owned();
+        named.extend(row.split('`').filter(|word| word.contains(".rs::")).map(|word| (what.clone(), word.to_owned())));
+    }
+    named
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every source file under `dir`.
+fn sources(dir: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).unwrap();
+    let mut found = Vec::new();
+    for entry in entries.map(Result::unwrap) {
+        let path = format!("{dir}/{}", entry.file_name().to_str().unwrap());
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(sources(&path)),
+            false if path.ends_with(".rs") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_of_politeness_names_tests_that_exist() {
+    let named = named_tests();
+    for (row, test) in &named {
+        let (file, name) = test.split_once("::").unwrap();
+        let text = read(file);
+        let at = text.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("row {row}: there is no {test}"));
+        assert!(text[..at].lines().rev().take(3).any(|line| line.contains("test]")), "row {row}: {test} is no test");
+    }
+    for rule in 1..=56 {
+        assert!(named.iter().any(|(row, _)| *row == rule.to_string()), "rule {rule} has no test");
+    }
+}
+
+#[test]
+fn the_table_of_politeness_names_every_test_of_a_rule() {
+    let named: BTreeSet<String> = named_tests().into_iter().map(|(_, test)| test).collect();
+    for file in sources("src").into_iter().chain(sources("tests")) {
+        for line in read(&file).lines() {
+            let Some(name) = line.split("fn rule_").nth(1).and_then(|rest| rest.split('(').next()) else { continue };
+            let test = format!("{file}::rule_{name}");
+            assert!(line.contains('"') || named.contains(&test), "{test} is not in ARCHITECTURE.md");
+        }
+    }
 }

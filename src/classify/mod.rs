@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
-pub use worker::Worker;
+pub use worker::{Flush, Worker};
 
 /// What a scorer reads of an item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -193,7 +193,7 @@ impl Checker<'_> {
             finding.problems.push("it gives no ETag or Last-Modified: every poll transfers the whole of it".into());
         }
         let floor = row.and_then(|row| row.floor_s).map(Duration::from_secs);
-        let terms = Terms { floor, interval: None };
+        let terms = Terms { floor, ..Terms::default() };
         let (interval, why) =
             schedule::interval(&self.setup.config().schedule, terms, &history, answer.not_before, self.started);
         (finding.interval_s, finding.why) = (Some(interval.as_secs()), Some(why));

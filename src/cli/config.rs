@@ -12,12 +12,10 @@ use crate::config::DEFAULTS;
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Check the configuration (file, environment, feed lists); every problem is reported.
-    ///
-    /// Example: demarche config check --config /etc/demarche/demarche.toml
+    #[command(after_help = "Example:\n  demarche config check --config /etc/demarche/demarche.toml")]
     Check,
     /// Print the built-in configuration with its comments: a template for your own.
-    ///
-    /// Example: demarche config show > demarche.toml
+    #[command(after_help = "Example:\n  demarche config show > demarche.toml")]
     Show,
 }
 

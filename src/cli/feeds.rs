@@ -1,15 +1,14 @@
 //! `demarche feeds`: the list of feeds and its health.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use chrono::Utc;
 use clap::{Args, Subcommand};
 
 use super::exit::UsageError;
-use super::setup::{Setup, address, configured_feeds, read_opml, setup};
-use super::{Common, Exit, check, discover, table};
+use super::setup::{Setup, address, configured_feeds, open_opml, setup};
+use super::{Common, Exit, check, discover, list};
 use crate::alert::public_url;
 use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
 
@@ -17,8 +16,7 @@ use crate::store::{FeedOrigin, FeedRow, FeedSpec, Store};
 #[derive(Debug, Subcommand)]
 pub enum FeedsCommand {
     /// List the feeds with their health.
-    ///
-    /// Example: demarche feeds list --json | jq 'select(.error).url'
+    #[command(after_help = "Example:\n  demarche feeds list --json | jq 'select(.error).url'")]
     List {
         /// Also those that are no longer polled.
         #[arg(long)]
@@ -28,35 +26,29 @@ pub enum FeedsCommand {
         json: bool,
     },
     /// Add feeds; they stay until removed.
-    ///
-    /// Example: demarche feeds add https://news.example/world.xml --tag agency
+    #[command(after_help = "Example:\n  demarche feeds add https://news.example/world.xml --tag agency")]
     Add(AddArgs),
     /// Stop polling feeds. What they brought stays known, so that nothing repeats should they come back.
-    ///
-    /// Example: demarche feeds remove https://news.example/world.xml
+    #[command(after_help = "Example:\n  demarche feeds remove https://news.example/world.xml")]
     Remove {
         /// Addresses of the feeds.
         #[arg(required = true)]
         urls: Vec<String>,
     },
     /// Add the feeds of an OPML file; folders become tags.
-    ///
-    /// Example: demarche feeds import subscriptions.opml
+    #[command(after_help = "Example:\n  demarche feeds import subscriptions.opml")]
     Import {
         /// The OPML file.
         file: PathBuf,
     },
     /// Write the feeds as OPML on standard output.
-    ///
-    /// Example: demarche feeds export > feeds.opml
+    #[command(after_help = "Example:\n  demarche feeds export > feeds.opml")]
     Export,
     /// Fetch feeds now and report what is found; no item is stored.
-    ///
-    /// Example: demarche feeds check --all --json | jq 'select(.problems != []) | .url'
+    #[command(after_help = "Example:\n  demarche feeds check --all --json | jq 'select(.problems != []) | .url'")]
     Check(check::CheckArgs),
     /// Find the feeds of a web page: those it names, else the first in a usual place.
-    ///
-    /// Example: demarche feeds discover https://news.example/
+    #[command(after_help = "Example:\n  demarche feeds discover https://news.example/")]
     Discover(discover::DiscoverArgs),
 }
 
@@ -80,14 +72,10 @@ pub struct AddArgs {
 pub(super) fn run(common: &Common, command: FeedsCommand) -> anyhow::Result<Exit> {
     let setup = setup(common)?;
     match command {
-        FeedsCommand::List { all, json } => list(&setup, all, json),
+        FeedsCommand::List { all, json } => list::run(&setup, all, json),
         FeedsCommand::Add(args) => add(&setup, args),
         FeedsCommand::Remove { urls } => remove(&setup, &urls),
-        FeedsCommand::Import { file } => {
-            let feeds = read_opml(&file)?;
-            let added = Store::open(&setup.state)?.add_feeds(&feeds)?;
-            say(&format!("{added} added, {} known already", feeds.len() - added))
-        }
+        FeedsCommand::Import { file } => import(&setup, &file),
         FeedsCommand::Export => {
             let feeds: Vec<FeedSpec> = feeds(&setup, false)?.into_iter().map(spec).collect();
             say(crate::opml::write(&feeds).trim_end())
@@ -129,6 +117,18 @@ fn add(setup: &Setup, args: AddArgs) -> anyhow::Result<Exit> {
     say(&format!("{added} added, {} known already", specs.len() - added))
 }
 
+/// Adds the feeds of an OPML file and says what of it was passed over.
+fn import(setup: &Setup, file: &Path) -> anyhow::Result<Exit> {
+    let listing = open_opml(file)?;
+    let added = Store::open(&setup.state)?.add_feeds(&listing.feeds)?;
+    let (known, skipped) = (listing.feeds.len() - added, listing.skipped.len());
+    say(&format!("{added} added, {known} known already, {skipped} skipped"))?;
+    for skipped in &listing.skipped {
+        say(&format!("skipped {skipped}"))?;
+    }
+    Ok(Exit::Ok)
+}
+
 fn remove(setup: &Setup, urls: &[String]) -> anyhow::Result<Exit> {
     let mut store = Store::open(&setup.state)?;
     for url in urls {
@@ -139,31 +139,4 @@ fn remove(setup: &Setup, urls: &[String]) -> anyhow::Result<Exit> {
         }
     }
     say(&format!("{} removed", urls.len()))
-}
-
-fn list(setup: &Setup, all: bool, json: bool) -> anyhow::Result<Exit> {
-    let rows = feeds(setup, all)?;
-    if json {
-        for mut row in rows {
-            row.url = public_url(&row.url);
-            say(&serde_json::to_string(&row)?)?;
-        }
-        return Ok(Exit::Ok);
-    }
-    let rows: Vec<[String; 6]> = rows.iter().map(row).collect();
-    table::print(["state", "items", "last success", "next poll", "feed", "title"], &rows)?;
-    Ok(Exit::Ok)
-}
-
-fn row(feed: &FeedRow) -> [String; 6] {
-    let time =
-        |time: Option<chrono::DateTime<Utc>>| time.map_or("-".into(), |t| t.format("%Y-%m-%d %H:%M").to_string());
-    let state = match (&feed.error_class, feed.active, feed.last_poll) {
-        (_, false, _) => "off".into(),
-        (Some(class), ..) => format!("{class} ×{}", feed.errors_in_row),
-        (None, _, None) => "new".into(),
-        _ => "ok".into(),
-    };
-    let title = feed.title.clone().unwrap_or_default();
-    [state, feed.items.to_string(), time(feed.last_success), time(feed.next_poll), public_url(&feed.url), title]
 }

@@ -18,13 +18,13 @@ use crate::store::{Store, StoreHandle};
 /// Flags over the configuration that every flow has.
 #[derive(Debug, Default, Args)]
 pub struct FlowArgs {
-    /// Alert file, over [output] file; `-` is standard output.
+    /// Alert file, over `output.file`; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Least probability of an alert (0–1), over [model] threshold.
+    /// Least probability of an alert (0–1), over `model.threshold`.
     #[arg(long, value_name = "X")]
     pub threshold: Option<f32>,
-    /// Networks (CIDR) or hosts that may be fetched from although they are not public, besides [fetch] allow_net.
+    /// Networks (CIDR) or hosts that may be fetched from although they are not public, besides `fetch.allow_net`.
     #[arg(long, value_name = "CIDR", num_args = 1..)]
     pub allow_net: Vec<String>,
 }

@@ -8,6 +8,7 @@ mod discover;
 pub mod exit;
 mod feeds;
 mod flow;
+mod list;
 mod parse;
 mod progress;
 mod run;
@@ -40,13 +41,13 @@ pub struct Common {
     /// Configuration file; without it the built-in defaults hold (see `demarche config show`).
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// State directory, over [state] dir.
+    /// State directory, over `state.dir`.
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// How log lines look, over [log] format.
+    /// How log lines look, over `log.format`.
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// Log level or filter, over [log] level.
+    /// Log level or filter, over `log.level`.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -75,16 +75,30 @@ pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> 
     plan(&mut store, setup, args, feeds)?;
     let config = setup.config();
     let polling = Polling {
-        fetcher: Fetcher::new(&config.fetch)?,
+        fetcher: Arc::new(Fetcher::new(&config.fetch)?),
         credentials: credentials(&setup.loaded)?,
         outage: Mutex::default(),
         schedule: config.schedule.clone(),
         concurrency: config.fetch.concurrency,
         interval: args.interval,
+        websub: config.websub.clone(),
+        max_body: usize::try_from(config.fetch.max_body.as_u64()).unwrap_or(usize::MAX),
         started: Utc::now(),
     };
+    raise_file_limit();
     let mode = if args.once { Mode::Once } else { Mode::Daemon };
     block_on(drive(setup, store, mode, |flow, stop| Ok(live(flow, polling, stop))))
+}
+
+/// Lets the process open as many files as it may: a round over thousands of hosts has a connection to each of the last
+/// seconds' hosts, and the usual limit of 1,024 is there for programs that use `select`.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files; thousands of hosts at once may exceed it");
+    }
 }
 
 /// The feeds of `--feed` and `--opml`; empty means the configured ones.

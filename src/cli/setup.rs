@@ -9,6 +9,7 @@ use super::Common;
 use super::exit::UsageError;
 use crate::config::{Config, ConfigError, Loaded, Problem, load};
 use crate::fetch::Credential;
+use crate::opml::Listing;
 use crate::store::FeedSpec;
 
 /// The configuration in force.
@@ -133,13 +134,18 @@ fn credential(name: &str) -> anyhow::Result<Credential> {
 
 /// The feeds of an OPML file; what it skips is logged.
 pub(super) fn read_opml(path: &Path) -> anyhow::Result<Vec<FeedSpec>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| UsageError(format!("read OPML file {}: {error}", path.display())))?;
-    let listing = crate::opml::read(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+    let listing = open_opml(path)?;
     for skipped in &listing.skipped {
         tracing::warn!(file = %path.display(), skipped, "passed over an outline");
     }
     Ok(listing.feeds)
+}
+
+/// An OPML file, read.
+pub(super) fn open_opml(path: &Path) -> anyhow::Result<Listing> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| UsageError(format!("read OPML file {}: {error}", path.display())))?;
+    Ok(crate::opml::read(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?)
 }
 
 /// A feed's address in its normal form.

@@ -130,7 +130,8 @@ impl Merge<'_> {
         match Config::deserialize(Value::Table(alone)) {
             Ok(_) => set(&mut self.merged, path, value),
             Err(error) => {
-                let message = format!("`{}`: {}", path.join("."), error.message().trim());
+                let default = self.default_at(path).map_or(String::new(), |value| format!("; the default is {value}"));
+                let message = format!("`{}`: {}{default}", path.join("."), error.message().trim());
                 self.problems.push(Problem { place: place.to_owned(), message });
             }
         }
@@ -238,6 +239,12 @@ mod tests {
         assert!(found.iter().any(|p| p.starts_with("my.toml:5: `model.queue`")), "{found:#?}");
         assert!(found.iter().any(|p| p.starts_with("my.toml:6: `model.alert_on`")), "{found:#?}");
         assert!(found.iter().any(|p| p.contains("did you mean `feed.url`?")), "{found:#?}");
+    }
+
+    #[test]
+    fn a_wrong_value_teaches_the_form_by_the_default() {
+        let found = problems("[fetch]\ntimeout = \"10\"\n");
+        assert!(found[0].ends_with("expected a duration; the default is \"60s\""), "{found:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
+use crate::websub::WebsubConfig;
 
 pub use load::{ConfigError, Loaded, load};
 pub use problem::Problem;
@@ -37,6 +38,8 @@ pub struct Config {
     pub fetch: FetchConfig,
     /// When feeds are polled.
     pub schedule: ScheduleConfig,
+    /// How hubs push feeds to us.
+    pub websub: WebsubConfig,
     /// Which model judges, and what is an alert.
     pub model: ClassifyConfig,
     /// Where alerts go.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{
-    AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER,
+    AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, LINK, RETRY_AFTER,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -56,6 +56,45 @@ fn validator(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?;
     let sendable = !text.is_empty() && text.len() <= LONGEST_VALIDATOR && !text.chars().any(char::is_control);
     (sendable && HeaderValue::from_str(text).is_ok()).then(|| text.to_owned())
+}
+
+/// What `Link` headers say of WebSub (RFC 8288): `<https://hub.example/>; rel="hub"`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    /// `rel=hub`.
+    pub hub: Option<Url>,
+    /// `rel=self`: what the hub calls the feed.
+    pub topic: Option<Url>,
+}
+
+impl Links {
+    /// Reads the headers of an answer from `url`; the first of each kind counts.
+    pub(super) fn read(headers: &HeaderMap, url: &Url) -> Self {
+        let mut links = Self::default();
+        for field in headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()) {
+            // A comma inside <...> would be an odd address; such a link is lost, not misread.
+            for (target, parameters) in
+                field.split(',').filter_map(|link| link.trim().strip_prefix('<')?.split_once('>'))
+            {
+                let Ok(target) = url.join(target.trim()) else { continue };
+                for relation in relations(parameters) {
+                    match relation {
+                        "hub" => drop(links.hub.get_or_insert(target.clone())),
+                        "self" => drop(links.topic.get_or_insert(target.clone())),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        links
+    }
+}
+
+/// The relations of a link: `; rel="hub self"; type=...`.
+fn relations(parameters: &str) -> impl Iterator<Item = &str> {
+    let named = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let rel = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("rel")).take(1);
+    rel.flat_map(|(_, value)| value.trim().trim_matches('"').split_ascii_whitespace())
 }
 
 /// How long the answer stays fresh: `max-age` less `Age`, else `Expires` less `Date` (RFC 9111 section 4.2.1).
@@ -167,6 +206,16 @@ mod tests {
         assert!(Validators::read(&odd, &url).is_empty());
         let long = "x".repeat(LONGEST_VALIDATOR + 1);
         assert!(Validators::read(&headers(&[("etag", &long)]), &url).is_empty());
+    }
+
+    #[test]
+    fn links_name_hub_and_topic() {
+        let url = Url::parse("https://news.example/a/feed").unwrap();
+        let one = headers(&[("link", "<https://hub.example/>; rel=\"hub\", </a/feed?x=1>; type=x; REL=self, <odd")]);
+        let links = Links::read(&one, &url);
+        assert_eq!(links.hub.as_ref().map(Url::as_str), Some("https://hub.example/"));
+        assert_eq!(links.topic.as_ref().map(Url::as_str), Some("https://news.example/a/feed?x=1"));
+        assert_eq!(Links::read(&headers(&[("link", "<x>; rel=next, rel=hub")]), &url), Links::default());
     }
 
     #[test]

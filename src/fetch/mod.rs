@@ -23,7 +23,7 @@ use url::Url;
 pub use config::FetchConfig;
 pub use credential::Credential;
 pub use error::{ErrorClass, FetchError, SetupError};
-pub use headers::Validators;
+pub use headers::{Links, Validators};
 
 use guard::Guard;
 use hop::classify;
@@ -66,6 +66,8 @@ pub struct Answer {
     pub permanent_redirect: Option<Url>,
     /// Cache lifetime: no use in asking earlier.
     pub not_before: Option<Duration>,
+    /// WebSub, as far as headers tell of it.
+    pub links: Links,
 }
 
 /// What a successful answer brought.
@@ -126,6 +128,25 @@ impl Fetcher {
         }
     }
 
+    /// Posts a form to a hub, behind the same guard as feeds; redirects are not followed, since a form may hold secrets.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`]; every status but 2xx is an error.
+    pub async fn post(&self, url: &Url, form: String) -> Result<(), FetchError> {
+        self.guard.check(url)?;
+        let work = async {
+            let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            let response = request.body(form).send().await.map_err(|error| classify(&error, url))?;
+            if !response.status().is_success() {
+                return Err(refused(response, url, Utc::now()).await);
+            }
+            drain(response).await;
+            Ok(())
+        };
+        let late = |_| Err(FetchError::Timeout { host: host(url) });
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(late)
+    }
+
     async fn send(&self, request: &Request<'_>, url: &Url) -> Result<reqwest::Response, FetchError> {
         let headers = hop::headers(request, url);
         let sent = self.client.get(hop::bare(url)).headers(headers).send().await;
@@ -173,6 +194,7 @@ fn answer(response: &reqwest::Response, trail: &Trail, now: DateTime<Utc>) -> An
         final_url: trail.here().clone(),
         permanent_redirect: trail.permanent(),
         not_before: headers::freshness(response.headers(), now),
+        links: Links::read(response.headers(), trail.here()),
     }
 }
 

@@ -18,9 +18,9 @@ pub struct Alternate {
 pub fn alternates(html: &str, url: &Url) -> Vec<Alternate> {
     /// Pages name a few feeds; more are a trap.
     const MOST: usize = 100;
-    let (mut lexer, mut base) = (Lexer::new(html), url.clone());
+    let mut base = url.clone();
     let mut found: Vec<Alternate> = Vec::new();
-    while let Some(token) = lexer.next() {
+    for token in Lexer::new(html) {
         let Token::Start { name, inside, .. } = token else { continue };
         if name.eq_ignore_ascii_case("base") {
             base = attribute(inside, "href").and_then(|href| url.join(&href).ok()).unwrap_or(base);

@@ -17,6 +17,7 @@ const YEARS: std::ops::RangeInclusive<i32> = 1900..=2200;
 /// Reads a date in any form feeds are known to use; a missing zone means UTC, a missing time midnight.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text: String = text.trim().chars().take(MAX_CHARS).flat_map(char::to_lowercase).collect();
+    let text = unpacked(&text).unwrap_or(text);
     if let Some(time) = unix(&text) {
         return Some(time);
     }
@@ -34,6 +35,13 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     YEARS.contains(&utc.year()).then_some(utc)
 }
 
+/// `20181006101500` and `201810061015` with the `t` they lack. Twelve digits could be milliseconds too, of the seventies.
+fn unpacked(text: &str) -> Option<String> {
+    let is_packed = matches!(text.len(), 12 | 14) && is_digits(text) && matches!(&text[..2], "19" | "20");
+    let is_day = is_packed && matches!(text[4..6].parse(), Ok(1..=12)) && matches!(text[6..8].parse(), Ok(1..=31));
+    is_day.then(|| format!("{}t{}", &text[..8], &text[8..]))
+}
+
 /// Seconds, milliseconds or microseconds since 1970, told apart by their number of digits.
 fn unix(text: &str) -> Option<DateTime<Utc>> {
     let whole = text.split_once('.').map_or(text, |(whole, fraction)| if is_digits(fraction) { whole } else { text });
@@ -41,12 +49,13 @@ fn unix(text: &str) -> Option<DateTime<Utc>> {
         return None;
     }
     let number: i64 = whole.parse().ok()?;
-    match whole.len() {
+    let time = match whole.len() {
         9 | 10 => DateTime::from_timestamp(number, 0),
         12 | 13 => DateTime::from_timestamp_millis(number),
         15 | 16 => DateTime::from_timestamp_micros(number),
         _ => None,
-    }
+    };
+    time.filter(|time| YEARS.contains(&time.year()))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -64,7 +73,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// `h:mm`, `hh:mm:ss`, `hh:mm:ss.fraction`; `hhmm` and `hhmmss` behind a `t`.
+    /// `h:mm`, `hh:mm:ss`, `hh:mm:ss.fraction`; `hh`, `hhmm` and `hhmmss` behind a `t`.
     fn find(text: &str) -> Option<Self> {
         Self::with_colon(text).or_else(|| Self::compact(text))
     }
@@ -73,6 +82,7 @@ impl Clock {
         let colon = text.match_indices(':').map(|(at, _)| at).find(|&at| {
             text[..at].ends_with(|c: char| c.is_ascii_digit())
                 && text[at + 1..].starts_with(|c: char| c.is_ascii_digit())
+                && !is_offset(text, at)
         })?;
         let start = colon - text[..colon].bytes().rev().take(2).take_while(u8::is_ascii_digit).count();
         let (hour, mut end) = (text[start..colon].parse().ok()?, colon);
@@ -94,10 +104,13 @@ impl Clock {
     fn compact(text: &str) -> Option<Self> {
         let at = text.find('t').filter(|&at| text[..at].ends_with(|c: char| c.is_ascii_digit()))?;
         let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-        let field = |from: usize| text.get(at + 1 + from..at + 3 + from)?.parse::<u32>().ok();
-        let second = if digits == 6 { field(4)? } else { 0 };
-        let clock = Self { hour: field(0)?, minute: field(2)?, second, nanos: 0, start: at + 1, end: at + 1 + digits };
-        matches!(digits, 4 | 6).then_some(clock)
+        let field = |from: usize| match digits > from {
+            true => text.get(at + 1 + from..at + 3 + from)?.parse::<u32>().ok(),
+            false => Some(0),
+        };
+        let (hour, minute, second) = (field(0)?, field(2)?, field(4)?);
+        let clock = Self { hour, minute, second, nanos: 0, start: at + 1, end: at + 1 + digits };
+        matches!(digits, 2 | 4 | 6).then_some(clock)
     }
 
     /// This time on `day`. 24:00 is the next midnight; a leap second counts as the second before.
@@ -112,6 +125,13 @@ impl Clock {
             .filter(|_| self.second <= 61)
             .map(|time| day.and_time(time))
     }
+}
+
+/// Whether the colon at `colon` is that of an offset right behind a day (`2018-10-06+05:30`), which has no seconds.
+fn is_offset(text: &str, colon: usize) -> bool {
+    let start = colon - text[..colon].bytes().rev().take_while(u8::is_ascii_digit).count();
+    let minutes = text[colon + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    text[..start].ends_with(['+', '-']) && !text[colon + 1 + minutes..].starts_with(':')
 }
 
 fn nanos_of(fraction: &str) -> u32 {
@@ -149,8 +169,8 @@ fn numeric_zone(tail: &str) -> Option<(i32, usize, usize)> {
     };
     let hours: i32 = hours.parse().ok()?;
     let minutes: i32 = if minutes.is_empty() { 0 } else { minutes.parse().ok()? };
-    let offset = sign_at(tail, at)? * (hours * 60 + minutes);
-    (hours <= 15 && minutes < 60).then_some((offset, at, to))
+    let is_sound = (0..=15).contains(&hours) && (0..60).contains(&minutes);
+    is_sound.then(|| Some((sign_at(tail, at)? * (hours * 60 + minutes), at, to)))?
 }
 
 fn sign_at(text: &str, at: usize) -> Option<i32> {
@@ -203,7 +223,9 @@ impl Tokens {
             self.korean |= token.starts_with('오');
         } else if token == "년" {
             self.korean = true;
-        } else if let Some(month) = names::month(token).filter(|_| !(in_tail && self.month.is_some())) {
+        } else if !(in_tail && self.month.is_some())
+            && let Some(month) = names::month(token)
+        {
             self.month = Some((month, self.numbers.len()));
         }
     }
@@ -341,6 +363,7 @@ mod tests {
             "2018/10/06 08:15:02",
             "2018.10.06 08:15:02",
             "20181006T081502Z",
+            "20181006081502",
             "20181006T08:15:02Z",
             "2018-279T08:15:02Z",
             "2018279T08:15:02Z",
@@ -349,7 +372,12 @@ mod tests {
         ] {
             assert_eq!(shown(text), "2018-10-06T08:15:02", "{text}");
         }
-        assert_eq!(shown("2018-10-06T08:15Z"), "2018-10-06T08:15:00");
+        for text in ["2018-10-06T08:15Z", "201810060815"] {
+            assert_eq!(shown(text), "2018-10-06T08:15:00", "{text}");
+        }
+        for text in ["2018-10-06T08Z", "2018-10-06T10+02:00"] {
+            assert_eq!(shown(text), "2018-10-06T08:00:00", "{text}");
+        }
     }
 
     #[test]
@@ -364,6 +392,8 @@ mod tests {
             ("23/06/2018", "2018-06-23"),
             ("06.10.2018", "2018-10-06"),
             ("18-10-06", "2018-10-06"),
+            ("2018-10-06+05:30", "2018-10-06"),
+            ("2018-10-06-05:00", "2018-10-06"),
             ("2018-09-31", "2018-10-01"),
         ] {
             assert_eq!(shown(text), format!("{day}T00:00:00"), "{text}");
@@ -419,6 +449,8 @@ mod tests {
             "99:99 Oct",
             ":",
             "1:é",
+            "9:30:00 +202495446030",
+            "9504600046151",
         ] {
             assert_eq!(shown(text), "none", "{text}");
         }

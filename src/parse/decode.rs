@@ -31,11 +31,22 @@ fn to_text<'a>(body: &'a [u8], content_type: Option<&str>) -> Cow<'a, str> {
         Err(_) if is_nearly_utf8(body) => return Cow::Owned(patched_utf8(body)),
         _ => {}
     }
-    let stated = [charset_of(content_type), declared, Some(guess(body))];
-    let usable = stated.into_iter().flatten().filter(|encoding| ![UTF_8, UTF_16LE, UTF_16BE].contains(encoding));
-    let decoded =
-        usable.filter_map(|encoding| encoding.decode_without_bom_handling_and_without_replacement(body)).next();
-    decoded.unwrap_or_else(|| Cow::Owned(patched_utf8(body)))
+    let stated = [charset_of(content_type), declared].into_iter().flatten();
+    let stated = stated.filter(|encoding| ![UTF_8, UTF_16LE, UTF_16BE].contains(encoding));
+    let sound = |encoding: &'static Encoding| encoding.decode_without_bom_handling_and_without_replacement(body);
+    let labelled = stated.clone().find_map(sound).or_else(|| stated.clone().find_map(|one| with_slips(one, body)));
+    labelled.or_else(|| sound(guess(body))).unwrap_or_else(|| Cow::Owned(patched_utf8(body)))
+}
+
+/// So many good characters beyond ASCII make one bad one a slip (a text cut within a character), not a wrong label.
+const GOOD_FOR_A_SLIP: usize = 20;
+
+/// `body` in an encoding that fits but for some slips, which become replacement characters.
+fn with_slips<'a>(encoding: &'static Encoding, body: &'a [u8]) -> Option<Cow<'a, str>> {
+    let text = encoding.decode_without_bom_handling(body).0;
+    let beyond_ascii = text.chars().filter(|c| !c.is_ascii()).count();
+    let bad = text.chars().filter(|&c| c == char::REPLACEMENT_CHARACTER).count();
+    (bad * GOOD_FOR_A_SLIP <= beyond_ascii).then_some(text)
 }
 
 /// UTF-16 and UTF-32 of either byte order, by their mark or by the zero bytes around the first `<`; EBCDIC.
@@ -179,6 +190,13 @@ mod tests {
     fn undeclared_legacy_text_is_guessed() {
         let (bytes, _, _) = encoding_rs::WINDOWS_1251.encode("Переговоры в Женеве продолжились в понедельник");
         assert!(decode(&bytes, None).starts_with("Переговоры"));
+    }
+
+    #[test]
+    fn a_character_cut_in_half_does_not_spoil_the_rest() {
+        let (bytes, _, _) = encoding_rs::GBK.encode("<?xml encoding='gbk'?><t>两国外交部长在日内瓦会晤，同意继续谈判");
+        let cut = [&bytes, b"</t><t>\xbd".as_slice()].concat();
+        assert!(decode(&cut, None).ends_with("同意继续谈判</t><t>\u{fffd}"));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::item::{Document, Entry, Format};
 /// Longest id kept, in bytes.
 const MAX_ID: usize = 4_096;
 
+/// Most authors that entries take over from the feed: each comes back in every entry.
+const MAX_SHARED: usize = 4;
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Feed {
@@ -81,9 +84,10 @@ pub fn parse(text: &str, url: Option<&Url>) -> Result<Document, ParseError> {
 fn document(feed: Feed, url: Option<&Url>) -> Document {
     let absolute = |link: Option<String>| link.and_then(|link| links::absolute(&link, url));
     let site = absolute(feed.home_page_url.0);
-    let site_url = site.as_deref().and_then(|site| Url::parse(site).ok());
+    let site_url = site.as_deref().and_then(|site| links::base(Url::parse(site).ok()?));
     let language = feed.language.0.as_deref().and_then(language::declared);
-    let authors = [feed.authors.0, feed.author.0].concat();
+    let mut authors = [feed.authors.0, feed.author.0].concat();
+    authors.truncate(MAX_SHARED);
     let items = feed.items.unwrap_or_default();
     let entry = |item: Item| entry(item, site_url.iter().chain(url), language.as_ref(), &authors);
     let mut document = Document {

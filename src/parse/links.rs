@@ -6,6 +6,10 @@ use url::Url;
 /// megabytes in one link.
 pub const MAX_LINK: usize = 8_192;
 
+/// Longest address that relative links are completed with, in bytes. It comes back in every such link of a document, so
+/// that a long one would multiply; real ones stay under 200.
+pub const MAX_BASE: usize = 1_024;
+
 /// Query parameters that tell the publisher where a reader came from and never which page is meant.
 const TRACKING: &[&str] = &[
     "fbclid",
@@ -121,6 +125,16 @@ fn is_tracking(parameter: &str) -> bool {
         || (AMP_PARAMETERS.contains(&name.as_str()) && matches!(value, "" | "1" | "amp" | "true"))
 }
 
+/// `url` as what relative links are completed with, without its query where it is too long; `None` where it still is, or
+/// has no path (`mailto:`).
+pub fn base(mut url: Url) -> Option<Url> {
+    if url.as_str().len() > MAX_BASE {
+        url.set_query(None);
+        url.set_fragment(None);
+    }
+    (url.as_str().len() <= MAX_BASE && !url.cannot_be_a_base()).then_some(url)
+}
+
 /// `link` as an absolute address: as given when it already is one, joined with the first base that works otherwise.
 /// `None` for what must never be followed (scripts, inline data) or is too long. A relative link without any base is
 /// given back as it stands, which happens only to documents read from disk.
@@ -219,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn a_long_base_is_none() {
+        let base = |link: &str| base(Url::parse(link).unwrap()).map(String::from);
+        assert_eq!(base("https://example.org/a?b").as_deref(), Some("https://example.org/a?b"));
+        let long = "a".repeat(MAX_BASE);
+        assert_eq!(base(&format!("https://example.org/a?{long}")).as_deref(), Some("https://example.org/a"));
+        assert_eq!(base(&format!("https://example.org/{long}")), None);
+        assert_eq!(base("mailto:desk@example.org"), None);
+    }
+
+    #[test]
     fn absolute_links_stay_as_given() {
         for link in ["http://example.org", "https://Example.org/Ä b?c=%D0", "mailto:desk@example.org"] {
             assert_eq!(absolute(link, None).as_deref(), Some(link));
@@ -233,6 +257,12 @@ mod tests {
             assert_eq!(absolute(link, None), None, "{link}");
         }
         assert_eq!(absolute(&format!("http://example.org/{}", "a".repeat(MAX_LINK)), None), None);
+    }
+
+    #[test]
+    fn labels_without_a_name_stay_stable() {
+        let once = canonical("http://amp.www..=?");
+        assert_eq!(canonical(&once), once);
     }
 
     proptest::proptest! {

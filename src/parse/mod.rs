@@ -66,10 +66,11 @@ fn parse_layers(body: &[u8], context: &Context<'_>) -> Result<Document, ParseErr
     if text.trim().is_empty() {
         return Err(ParseError::NoContent { bytes: body.len() });
     }
+    let url = context.url.cloned().and_then(links::base);
     if json::is_json(&text) {
-        return json::parse(&text, context.url);
+        return json::parse(&text, url.as_ref());
     }
-    let reduced = reduce(&text, context.url);
+    let reduced = reduce(&text, url.as_ref());
     if reduced.facts.format.is_none() {
         let looks_like = suspect::text(&text, reduced.root.as_deref());
         return Err(ParseError::NotAFeed { looks_like, layer: Layer::Repair, position: reduced.position });
@@ -80,7 +81,7 @@ fn parse_layers(body: &[u8], context: &Context<'_>) -> Result<Document, ParseErr
         let reason = format!("{} of {entries} entries came back", feed.entries.len());
         return Err(ParseError::Broken { layer: Layer::Feed, position: 0, reason });
     }
-    let document = normalise::document(feed, reduced.facts, reduced.beside, context.url);
+    let document = normalise::document(feed, reduced.facts, reduced.beside, url.as_ref());
     let is_hollow = document.title.is_none() && document.entries.is_empty();
     if is_hollow { Err(ParseError::Hollow { layer: Layer::Repair, position }) } else { Ok(document) }
 }

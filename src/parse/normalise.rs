@@ -14,7 +14,7 @@ const MAX_LABEL: usize = 200;
 /// Makes our document of feed-rs's feed. `beside` belongs to its entries, in order.
 pub fn document(feed: model::Feed, facts: Facts, beside: Vec<Beside>, url: Option<&Url>) -> Document {
     let site = facts.site.and_then(|site| links::absolute(&site, url));
-    let site_url = site.as_deref().and_then(|site| Url::parse(site).ok());
+    let site_url = site.as_deref().and_then(|site| links::base(Url::parse(site).ok()?));
     let absolute = |link: String| links::absolute(&link, site_url.iter().chain(url));
     let declared = facts.language.as_deref().and_then(language::declared);
     let entries = feed.entries.into_iter().zip(beside);

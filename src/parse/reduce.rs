@@ -203,13 +203,20 @@ impl<'a, 'u> Reducer<'a, 'u> {
         let mut language = None;
         for (key, value) in tag.xml_family() {
             match key {
-                "xmlns" => self.default_ns = Ns::of_uri(&value).unwrap_or_default(),
+                "xmlns" => self.default_ns = self.default_ns_of(tag.name, &value),
                 "xml:base" => self.bases.push(depth, value),
                 "xml:lang" => language = Some(value),
                 _ => self.declare_prefix(key.strip_prefix("xmlns:").unwrap_or_default(), &value),
             }
         }
         language
+    }
+
+    /// An unknown default namespace is a misspelt one, unless an element that no feed has begins it inside an entry: then
+    /// it is another vocabulary.
+    fn default_ns_of(&self, name: &str, uri: &str) -> Ns {
+        let is_foreign = self.entry.is_some() && !uri.is_empty() && role_of(name, Ns::Feed, &[]) == Role::Other;
+        Ns::of_uri(uri).unwrap_or(if is_foreign { Ns::Other } else { Ns::Feed })
     }
 
     fn declare_prefix(&mut self, prefix: &'a str, uri: &str) {
@@ -298,7 +305,8 @@ impl<'a, 'u> Reducer<'a, 'u> {
         {
             entry.add_category(label);
         }
-        if !empty && (self.entry.is_some() || self.in_feed()) {
+        let wanted = if self.entry.is_some() { !self.is_full() } else { self.in_feed() };
+        if !empty && wanted {
             self.capture = Some(Capture::new(role, tag, depth));
         }
     }
@@ -337,7 +345,7 @@ impl<'a, 'u> Reducer<'a, 'u> {
 
     fn finish_entry(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        if self.done.beside.len() >= MAX_ENTRIES || self.written() >= MAX_REDUCED {
+        if self.is_full() {
             self.done.facts.dropped += 1;
             return;
         }
@@ -346,8 +354,9 @@ impl<'a, 'u> Reducer<'a, 'u> {
         self.done.beside.push(beside);
     }
 
-    fn written(&self) -> usize {
-        self.done.xml.len() + self.link_bytes
+    /// Whether further entries are counted only.
+    fn is_full(&self) -> bool {
+        self.done.beside.len() >= MAX_ENTRIES || self.done.xml.len() + self.link_bytes >= MAX_REDUCED
     }
 
     fn finish(mut self, position: usize) -> Reduced {
@@ -373,7 +382,7 @@ fn fill(entry: &mut Draft, capture: Capture<'_>, bases: &Bases<'_>) {
         Role::MinorSummary => entry.summary.offer(text, kind, (1, depth)),
         Role::Content => entry.content.offer(text, kind, (0, depth)),
         Role::Published => entry.published.offer_date(text, (0, depth)),
-        Role::Created => entry.published.offer_date(text, (1, depth)),
+        Role::Created => entry.created.offer_date(text, (0, depth)),
         Role::Updated => entry.updated.offer_date(text, (0, depth)),
         Role::Guid => {
             entry.guid.offer(trimmed(), kind, (0, depth));

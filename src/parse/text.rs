@@ -46,33 +46,53 @@ struct Line {
 
 impl Line {
     fn push_str(&mut self, text: &str, limit: usize) {
-        for c in text.chars() {
-            if self.out.len() > limit {
-                return;
-            }
+        let mut rest = text;
+        while self.out.len() <= limit {
+            // words are taken whole where they are plain ASCII, as most text on the web is
+            let word = rest.bytes().take_while(u8::is_ascii_graphic).count();
+            self.push_word(&rest[..word]);
+            let mut beyond = rest[word..].chars();
+            let Some(c) = beyond.next() else { return };
             self.push(c);
+            rest = beyond.as_str();
         }
     }
 
-    fn push(&mut self, c: char) {
-        if c.is_whitespace() {
-            self.blank = true;
-        } else if !is_invisible(c) {
+    fn push_word(&mut self, word: &str) {
+        if !word.is_empty() {
             if self.blank && !self.out.is_empty() {
                 self.out.push(' ');
             }
             self.blank = false;
-            self.out.push(c);
+            self.out.push_str(word);
+        }
+    }
+
+    fn push(&mut self, c: char) {
+        let c = from_c1(c);
+        if c.is_whitespace() {
+            self.blank = true;
+        } else if !is_invisible(c) {
+            self.push_word(c.encode_utf8(&mut [0; 4]));
         }
     }
 }
 
-/// Soft hyphen, zero-width blanks, bidirectional controls, byte order mark, C1 controls. The zero-width joiner and
+/// Soft hyphen, zero-width blanks, bidirectional controls, byte order mark, other controls. The zero-width joiner and
 /// non-joiner stay: Persian, Hindi and emoji are spelled with them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
         || (c.is_control() && !c.is_whitespace())
+}
+
+/// A C1 control as the character that windows-1252 has in its place: no text means the control, many slip in with
+/// quotes and dashes under a wrong label.
+fn from_c1(c: char) -> char {
+    match u8::try_from(c) {
+        Ok(byte @ 0x80..=0x9f) => entities::from_windows_1252(&[byte]).unwrap_or(c),
+        _ => c,
+    }
 }
 
 /// Appends what a reference stands for and gives its length in the text.
@@ -200,6 +220,11 @@ mod tests {
     fn drops_what_nobody_sees() {
         assert_eq!(html("cease\u{ad}fire\u{200b} \u{202e}now\u{feff}"), "ceasefire now");
         assert_eq!(html("می\u{200c}شود"), "می\u{200c}شود");
+    }
+
+    #[test]
+    fn c1_controls_are_windows_1252() {
+        assert_eq!(html("it\u{92}s \u{93}on\u{94}\u{85}\u{81}"), "it’s “on”…");
     }
 
     #[test]

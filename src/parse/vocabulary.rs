@@ -100,7 +100,7 @@ pub enum Role {
     Link,
     Guid,
     Published,
-    /// Dates that stand in for a missing publication date.
+    /// Dates that stand in where all others are missing.
     Created,
     Updated,
     Author,

@@ -1,15 +1,19 @@
 //! Every bound between two stages, in one place. Together they bound the memory of a run: documents in flight times
 //! their size, and rows in batches.
 
+use std::time::Duration;
+
 /// Polls handed out and not yet committed. The fetch concurrency is below it (`[fetch] concurrency`), so that there is
 /// always a next job; larger holds more bodies in memory, smaller leaves connections idle.
 pub const IN_FLIGHT: usize = 128;
 
-/// Parsed documents waiting for the store. Small: a document may hold thousands of entries.
-pub const DOCUMENTS: usize = 16;
+/// Parsed documents waiting for the store: what one commit takes next, while it is busy with the last. More lets hostile
+/// documents hold more memory.
+pub const DOCUMENTS: usize = 64;
 
-/// Documents that share one transaction. More saves syncs to disk under load; an idle daemon commits one by one.
-pub const COMMIT_GROUP: usize = 32;
+/// Documents that share one transaction. More saves syncs and page writes under load (keys are hashes, so that each commit
+/// touches pages all over the index); an idle daemon commits one by one.
+pub const COMMIT_GROUP: usize = 64;
 
 /// Calls queued for the store's thread. Each caller waits for its answer, so this only has to cover the stages.
 pub const STORE_CALLS: usize = 16;
@@ -21,6 +25,14 @@ pub const PENDING_HIGH_WATER: usize = 5_000;
 /// Items judged together: several model batches, so that texts of like length can share one. Larger delays the first
 /// alert after a burst (about two seconds of work for the transformer on two cores).
 pub const JUDGE_BATCH: usize = 128;
+
+/// Items read to be judged, and most that share one commit of verdicts. A quick scorer would otherwise spend its time
+/// waiting for the disk; larger only holds more texts in memory.
+pub const JUDGE_GROUP: usize = 8 * JUDGE_BATCH;
+
+/// After this long a commit of verdicts takes no further batch, so that a slow scorer's alerts do not wait for their
+/// neighbours.
+pub const JUDGE_TIME: Duration = Duration::from_millis(250);
 
 /// Alerts appended and synced together. Larger only saves syncs.
 pub const DELIVERY_BATCH: usize = 256;

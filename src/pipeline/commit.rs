@@ -88,7 +88,7 @@ impl Commit {
 
     async fn store(&self, group: Vec<Document>) -> Result<(), PipelineError> {
         let (polls, kinds): (Vec<Poll>, Vec<Kind>) = group.into_iter().map(|d| (d.poll, d.kind)).unzip();
-        let reports: Vec<Finished> = polls.iter().map(report).collect();
+        let reports: Vec<Finished> = polls.iter().filter_map(report).collect();
         let polls: Polls = Arc::new(polls);
         let (counts, waiting) = self
             .persist
@@ -122,8 +122,8 @@ impl Commit {
     }
 }
 
-fn report(poll: &Poll) -> Finished {
-    let health = poll.health.as_ref();
-    let next_poll = health.and_then(|health| health.next_poll);
-    Finished { feed: poll.feed, next_poll, penalty: health.and_then(|health| health.penalty.clone()) }
+/// What the schedule wants to know; nothing of documents that it did not ask for.
+fn report(poll: &Poll) -> Option<Finished> {
+    let health = poll.health.as_ref()?;
+    Some(Finished { feed: poll.feed, next_poll: health.next_poll, penalty: health.penalty.clone() })
 }

@@ -1,6 +1,7 @@
 //! Second durable boundary: verdicts together with the outbox rows of the alerts.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::Utc;
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ impl Judge {
             if self.persist.stop.is_cancelled() {
                 return Ok(());
             }
-            let batch = self.persist.call(|store| store.pending(capacity::JUDGE_BATCH)).await?;
+            let batch = self.persist.call(|store| store.pending(capacity::JUDGE_GROUP)).await?;
             if !batch.is_empty() {
                 self.settle(batch, &model).await?;
             } else if !self.woken(&mut woken).await {
@@ -50,12 +51,23 @@ impl Judge {
         }
     }
 
-    async fn settle(&self, batch: Vec<Pending>, model: &ModelInfo) -> Result<(), PipelineError> {
-        let verdicts = self.score(&batch).await?;
-        let mut judged = Vec::with_capacity(batch.len());
-        for (pending, verdict) in batch.into_iter().zip(verdicts) {
-            judged.push(self.judge(pending, verdict, model).await?);
+    /// Judges batch after batch of `waiting` until the time for one commit is used up, and commits what that came to; the
+    /// others are read again.
+    async fn settle(&self, waiting: Vec<Pending>, model: &ModelInfo) -> Result<(), PipelineError> {
+        let started = Instant::now();
+        let mut waiting = waiting.into_iter();
+        let mut judged = Vec::with_capacity(waiting.len());
+        while waiting.len() > 0 && (judged.is_empty() || started.elapsed() < capacity::JUDGE_TIME) {
+            let batch: Vec<Pending> = waiting.by_ref().take(capacity::JUDGE_BATCH).collect();
+            let verdicts = self.score(&batch).await?;
+            for (pending, verdict) in batch.into_iter().zip(verdicts) {
+                judged.push(self.judge(pending, verdict, model).await?);
+            }
         }
+        self.commit(judged).await
+    }
+
+    async fn commit(&self, judged: Vec<Judged>) -> Result<(), PipelineError> {
         let alerts = judged.iter().filter(|item| item.alert.is_some()).count();
         let unscorable = judged.iter().filter(|item| item.score.is_none()).count();
         let total = judged.len();

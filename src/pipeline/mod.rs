@@ -29,6 +29,7 @@ use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
 use crate::sink::{JsonlSink, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
+use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
 pub use stages::Stages;
@@ -53,6 +54,14 @@ pub enum PipelineError {
         stages: String,
         /// The time they had.
         drain: Duration,
+    },
+    /// Where hubs send to cannot be listened on.
+    #[error("listen on {address} ([websub] listen): {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A stage panicked: a fault of this program.
     #[error("finish stage {stage}: it panicked; please report this with the log")]
@@ -107,7 +116,7 @@ pub struct Flow {
 /// How feeds are polled.
 pub struct Polling {
     /// The fetcher.
-    pub fetcher: Fetcher,
+    pub fetcher: Arc<Fetcher>,
     /// Secret headers, by the feed's address.
     pub credentials: HashMap<String, Credential>,
     /// Whether any host can be reached.
@@ -118,6 +127,10 @@ pub struct Polling {
     pub concurrency: usize,
     /// Replaces every floor and server hint.
     pub interval: Option<Duration>,
+    /// How hubs reach us; polls notice hubs only where they can.
+    pub websub: WebsubConfig,
+    /// Largest document, bytes.
+    pub max_body: usize,
     /// When the run began: a run that ends by itself polls each feed once.
     pub started: DateTime<Utc>,
 }
@@ -133,6 +146,16 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     let gate = schedule::gate(&polling.schedule, polling.interval);
     let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: stop.clone() };
     stages.spawn("schedule", schedule.run());
+    if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
+        let push = Push {
+            fetcher: polling.fetcher.clone(),
+            store: flow.store.clone(),
+            config: polling.websub.clone(),
+            max_body: polling.max_body,
+            documents: documents_sender.clone(),
+        };
+        stages.spawn("websub", push.run(callback, stop.clone()));
+    }
     stages.spawn("fetch", fetch::run(polling, jobs, documents_sender, stop.clone()));
     downstream(&mut stages, flow, documents, Some(finished_sender), stop);
     stages

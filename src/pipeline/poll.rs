@@ -1,5 +1,8 @@
 //! One poll, whole: fetch, parse, sort the entries, and say when to come again.
 
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use url::Url;
 
@@ -10,7 +13,7 @@ use crate::fetch::{Answer, ErrorClass, FetchError, Outcome, Request, Validators}
 use crate::item;
 use crate::parse::{Context, ErrorKind, ParseError, parse};
 use crate::schedule::{self, Answered, Failed, History, Jitter, Plan, Polled, Scope, Terms, plan};
-use crate::store::{DueFeed, Health, Intake, Origin, Penalty, Poll};
+use crate::store::{DueFeed, Health, Hub, Intake, Origin, Penalty, Poll};
 
 /// Polls `feed`; whatever happens is a document for the commit stage.
 pub(super) async fn poll(polling: &Polling, feed: DueFeed, now: DateTime<Utc>) -> Document {
@@ -50,18 +53,27 @@ async fn get(polling: &Polling, feed: &DueFeed, refetch: bool, now: DateTime<Utc
     let mut answer = polling.fetcher.fetch(&request, now).await.map_err(|error| Trouble::fetching(&error, refetch))?;
     let document = match std::mem::replace(&mut answer.outcome, Outcome::NotModified) {
         Outcome::NotModified => None,
-        Outcome::Fresh { body, content_type } => {
-            let url = answer.final_url.clone();
-            let parsed = tokio::task::spawn_blocking(move || {
-                parse(&body, &Context { content_type: content_type.as_deref(), url: Some(&url) })
-            });
-            match parsed.await {
-                Ok(parsed) => Some(parsed.map_err(|error| Trouble::parsing(&error, &answer, refetch))?),
-                Err(_) => return Err(Trouble::panicked(&answer, refetch)),
-            }
-        }
+        Outcome::Fresh { body, content_type } => match parsed(body, content_type, &answer.final_url).await {
+            Some(parsed) => Some(parsed.map_err(|error| Trouble::parsing(&error, &answer, refetch))?),
+            None => return Err(Trouble::panicked(&answer, refetch)),
+        },
     };
     Ok(Good { address, answer, document })
+}
+
+/// What the parser makes of a body; `None` if it panicked.
+async fn parsed(body: Bytes, content_type: Option<String>, url: &Url) -> Option<Result<item::Document, ParseError>> {
+    /// Bodies up to here, bytes, are parsed where they are: about a millisecond, less than it costs to have another thread
+    /// do it, and that thread's memory. Larger ones would keep other polls waiting.
+    const SHORT: usize = 64 * 1024;
+    let url = url.clone();
+    let short = body.len() <= SHORT;
+    let work = move || parse(&body, &Context { content_type: content_type.as_deref(), url: Some(&url) });
+    match short {
+        // Nothing that the parser had in hand outlives a panic.
+        true => std::panic::catch_unwind(AssertUnwindSafe(work)).ok(),
+        false => tokio::task::spawn_blocking(work).await.ok(),
+    }
 }
 
 impl Trouble {
@@ -126,6 +138,7 @@ impl Visit<'_> {
             refetch: self.refetch,
         }));
         let mut health = self.health(plan, Some(answer.status));
+        health.hub = self.hub(document.as_ref(), &answer);
         health.validators = serde_json::to_string(&answer.validators).ok();
         match document {
             None => self.report(Kind::NotModified, health, None, Intake::default()),
@@ -135,6 +148,16 @@ impl Visit<'_> {
                 self.report(Kind::Fresh, health, document.title, Intake { candidates, rejected, policy })
             }
         }
+    }
+
+    /// The hub that headers or document announce, where hubs can reach us.
+    fn hub(&self, document: Option<&item::Document>, answer: &Answer) -> Hub {
+        let Some(document) = document.filter(|_| self.polling.websub.callback.is_some()) else { return Hub::Unknown };
+        let Some(hub) = answer.links.hub.as_ref().map(Url::as_str).or(document.hub.as_deref()) else {
+            return Hub::None;
+        };
+        let topic = answer.links.topic.as_ref().map(Url::as_str).or(document.self_url.as_deref());
+        Hub::At { hub: hub.to_owned(), topic: topic.unwrap_or(answer.final_url.as_str()).to_owned() }
     }
 
     fn failed(self, trouble: Trouble) -> Document {
@@ -164,7 +187,17 @@ impl Visit<'_> {
 
     fn plan(&self, polled: &Polled<'_>) -> Plan {
         let floor = self.feed.floor_s.map(std::time::Duration::from_secs);
-        let terms = Terms { floor, interval: self.polling.interval };
+        let terms = Terms {
+            floor,
+            interval: self.polling.interval,
+            pushed: self
+                .polling
+                .websub
+                .callback
+                .as_ref()
+                .filter(|_| self.feed.pushed)
+                .map(|_| self.polling.websub.poll),
+        };
         let jitter = Jitter::of(self.feed.id, self.now.timestamp_millis());
         plan(&self.polling.schedule, terms, &self.history, polled, self.now, jitter)
     }
@@ -179,6 +212,7 @@ impl Visit<'_> {
             validators: None,
             next_poll: plan.next,
             history: plan.history.to_json(),
+            hub: Hub::Unknown,
             moved_to: plan.moved_to.map(String::from),
             penalty: plan.penalty.map(|until| Penalty { scope, of: of.clone(), until }),
         }

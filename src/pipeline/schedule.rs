@@ -231,6 +231,7 @@ mod tests {
             validators: None,
             history: None,
             identity: IdentityPolicy::Guid,
+            pushed: false,
         }
     }
 
@@ -266,6 +267,29 @@ mod tests {
         window.admitted(&mut gate, now);
         window.take(vec![due(1, "a"), due(2, "a"), due(3, "a")]);
         assert_eq!(window.due.iter().map(|feed| feed.id).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[tokio::test]
+    async fn rule_47_the_window_holds_a_part_of_a_long_schedule() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = crate::store::Store::open(dir.path()).unwrap();
+        let spec = |n| crate::store::FeedSpec {
+            url: format!("https://h{n}.example/"),
+            title: None,
+            tags: vec![],
+            floor_s: None,
+        };
+        store.add_feeds(&(0..5_000).map(spec).collect::<Vec<_>>()).unwrap();
+        let (store, _thread) = StoreHandle::start(store).unwrap();
+        let (jobs, _jobs) = mpsc::channel(capacity::IN_FLIGHT);
+        let (_finished, finished) = mpsc::channel(1);
+        let gate = HostGate::new(1, Duration::ZERO);
+        let mut schedule = Schedule { store, once: None, gate, jobs, finished, stop: CancellationToken::new() };
+        let mut window = Window::new(Utc::now());
+        for _ in 0..3 {
+            schedule.refill(&mut window).await.unwrap();
+            assert_eq!((window.due.len(), window.complete), (WINDOW, false));
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Terms {
     pub floor: Option<Duration>,
     /// Time between polls whatever floors and servers say.
     pub interval: Option<Duration>,
+    /// Least time between polls of a feed whose hub pushes; `None` if it has none.
+    pub pushed: Option<Duration>,
 }
 
 /// How a poll went.
@@ -104,6 +106,8 @@ pub enum Why {
     Quiet,
     /// `Cache-Control` or `Expires`.
     CacheLifetime,
+    /// A hub pushes the feed; the poll is its safety net.
+    Pushed,
     /// `<ttl>`.
     Ttl,
     /// The Syndication module.
@@ -208,6 +212,7 @@ pub fn interval(
         (hints::syndication(&history.hints, now), Why::Syndication),
     ];
     let wishes = wishes.into_iter().filter_map(|(wish, why)| Some((wish?.min(config.ceiling), why)));
+    let wishes = wishes.chain(terms.pushed.map(|least| (least, Why::Pushed)));
     wishes.fold(base, |largest, wish| if wish.0 > largest.0 { wish } else { largest })
 }
 

@@ -88,7 +88,7 @@ fn rule_11_an_hour_with_validators_a_day_without_and_the_users_floor_over_both()
     let plan_of = |terms| plan(&exact(), terms, &history, &without, now(), Jitter::of(1, 1));
     assert_eq!(plan_of(Terms::default()).next, Some(now() + TimeDelta::days(1)));
     assert_eq!(plan_of(Terms::default()).why, Why::NoValidators);
-    let own = Terms { floor: Some(15 * MINUTE), interval: None };
+    let own = Terms { floor: Some(15 * MINUTE), ..Terms::default() };
     assert_eq!(plan_of(own).next, Some(now() + TimeDelta::minutes(15)));
 }
 
@@ -130,7 +130,7 @@ fn rule_18_the_largest_wins_within_base_and_a_day() {
     assert_eq!(wait_with(&endless, None).0, DAY);
     // The user's floor may be longer than a day; no hint shortens it.
     let url = url();
-    let terms = Terms { floor: Some(3 * DAY), interval: None };
+    let terms = Terms { floor: Some(3 * DAY), ..Terms::default() };
     let polled = Polled::Answered(Answered { not_before: Some(2 * DAY), ..answered(&url, &hints) });
     let plan = plan(&exact(), terms, &busy(), &polled, now(), Jitter::of(1, 1));
     assert_eq!(plan.next, Some(now() + TimeDelta::days(3)));
@@ -248,12 +248,21 @@ fn a_feed_that_never_answered_is_tried_at_the_floor() {
 #[test]
 fn an_interval_replaces_floors_hints_and_back_off_but_not_410() {
     let (url, hints) = (url(), PollHints { ttl_min: Some(600), skip_hours: u32::MAX, ..PollHints::default() });
-    let terms = Terms { floor: Some(DAY), interval: Some(Duration::from_secs(5)) };
+    let terms = Terms { floor: Some(DAY), interval: Some(Duration::from_secs(5)), pushed: None };
     let of = |polled| plan(&config(), terms, &busy(), &polled, now(), Jitter::of(1, 1));
     let five = Some(now() + TimeDelta::seconds(5));
     assert_eq!(of(Polled::Answered(answered(&url, &hints))).next, five);
     assert_eq!(of(Polled::Failed(failed(ErrorClass::RateLimited))).next, five);
     assert_eq!(of(Polled::Failed(failed(ErrorClass::Gone))).next, None);
+}
+
+#[test]
+fn a_feed_that_its_hub_pushes_is_polled_seldom_and_not_never() {
+    let (url, hints) = (url(), PollHints { ttl_min: Some(60), ..PollHints::default() });
+    let polled = Polled::Answered(answered(&url, &hints));
+    let terms = Terms { pushed: Some(12 * HOUR), ..Terms::default() };
+    let plan = plan(&exact(), terms, &busy(), &polled, now(), Jitter::of(1, 1));
+    assert_eq!((plan.next, plan.why), (Some(now() + TimeDelta::hours(12)), Why::Pushed));
 }
 
 fn any_class() -> impl Strategy<Value = ErrorClass> {

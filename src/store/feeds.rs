@@ -82,6 +82,8 @@ pub struct DueFeed {
     pub history: Option<String>,
     /// What tells its items apart.
     pub identity: IdentityPolicy,
+    /// Whether its hub has promised to push.
+    pub pushed: bool,
 }
 
 impl DueFeed {
@@ -152,6 +154,8 @@ pub struct FeedRow {
     pub identity: IdentityPolicy,
     /// Least interval, seconds.
     pub floor_s: Option<u64>,
+    /// Until when its hub has promised to push.
+    pub pushed_until: Option<DateTime<Utc>>,
     /// Validators as JSON.
     #[serde(skip)]
     pub validators: Option<String>,
@@ -223,7 +227,9 @@ impl Store {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT id, url, moved_to, host, site, items_seen, floor_s, validators, history, identity FROM feed
+                "SELECT id, url, moved_to, host, site, items_seen, floor_s, validators, history, identity,
+                     EXISTS (SELECT 1 FROM subscription WHERE subscription.feed = feed.id AND until > :now)
+                 FROM feed
                  WHERE watched AND next_poll <= :now AND (last_poll IS NULL OR last_poll < :not_since)
                      AND host NOT IN (SELECT value FROM json_each(:closed))
                  ORDER BY next_poll LIMIT :limit",
@@ -386,13 +392,14 @@ fn due_feed(row: &Row<'_>) -> rusqlite::Result<DueFeed> {
         validators: row.get(7)?,
         history: row.get(8)?,
         identity: policy(row, 9)?,
+        pushed: row.get(10)?,
     })
 }
 
 /// The columns of [`feed_row`].
 const FEED_ROW: &str = "url, coalesce(title, own_title), tags, origin, active, next_poll, last_poll, last_success,
     last_status, error_class, error, errors_in_row, items_seen, identity, moved_to, gone, last_check, floor_s,
-    validators, history";
+    validators, history, (SELECT until FROM subscription WHERE subscription.feed = feed.id)";
 
 fn feed_row(row: &Row<'_>) -> rusqlite::Result<FeedRow> {
     let tags: String = row.get(2)?;
@@ -418,6 +425,7 @@ fn feed_row(row: &Row<'_>) -> rusqlite::Result<FeedRow> {
         floor_s: row.get(17)?,
         validators: row.get(18)?,
         history: row.get(19)?,
+        pushed_until: time(row, 20)?,
     })
 }
 
@@ -425,7 +433,7 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<DateTime<Utc>>>
     Ok(row.get::<_, Option<i64>>(column)?.and_then(DateTime::from_timestamp_millis))
 }
 
-fn policy(row: &Row<'_>, column: usize) -> rusqlite::Result<IdentityPolicy> {
+pub(super) fn policy(row: &Row<'_>, column: usize) -> rusqlite::Result<IdentityPolicy> {
     Ok(IdentityPolicy::parse(&row.get::<_, String>(column)?))
 }
 

@@ -6,10 +6,13 @@
 mod error;
 mod feeds;
 mod handle;
+mod health;
 mod items;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod verdicts;
+mod websub;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -20,15 +23,26 @@ use error::During;
 pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
-pub use items::{Health, Intake, Judged, Origin, Pending, Poll, PollCounts};
+pub use health::Health;
+pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use verdicts::{Judged, Pending};
+pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_websub.sql")];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
 /// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
+
+/// Pages kept in memory, KiB. Keys are hashes, so every commit touches leaves all over the index: with SQLite's usual 2 MiB
+/// they are read again and written twice within one commit. More only helps databases of many million items.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// Pages (of 4 KiB) in the log before it is moved into the database: a leaf that several commits touch is moved once. More
+/// makes the log, and the pause when it is moved, larger.
+const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// The state database.
 #[derive(Debug)]
@@ -75,17 +89,21 @@ impl Store {
     }
 
     /// WAL with `synchronous = FULL`: what is committed stays, through a killed process and through a power cut.
+    /// Transactions take the write lock at once: one that reads first and finds the database changed when it comes to
+    /// write would fail, however long the time-out.
     fn configure(&mut self) -> rusqlite::Result<()> {
+        self.connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
         self.connection.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.pragma_update(None, "foreign_keys", true)
     }
 
     fn migrate(&mut self) -> Result<(), StoreError> {
         let what = "bring the state database up to date";
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).during(what)?;
+        let transaction = self.connection.transaction().during(what)?;
         let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).during(what)?;
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path: self.path.clone(), found, known: MIGRATIONS.len() });

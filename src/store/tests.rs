@@ -110,6 +110,16 @@ fn ids_that_change_every_poll_switch_the_policy() {
 }
 
 #[test]
+fn ids_that_repeat_in_a_document_switch_the_policy() {
+    let mut fixture = Fixture::new();
+    let entries =
+        || vec![entry("0", "https://news.example/1", "Talks open"), entry("0", "https://news.example/2", "Rain")];
+    assert_eq!(fixture.poll(entries()).new, 2);
+    assert_eq!(fixture.policy(), IdentityPolicy::Link);
+    assert_eq!(fixture.poll(entries()).duplicate, 2);
+}
+
+#[test]
 fn an_alert_waits_until_it_is_marked() {
     let mut fixture = Fixture::new();
     fixture.poll(vec![entry("1", "https://news.example/1", "Talks open")]);
@@ -160,4 +170,18 @@ proptest! {
         }
         prop_assert_eq!(fixture.store.pending_count().unwrap(), distinct.len());
     }
+}
+
+/// A transaction that only reads first would fail when it comes to write and another process has written in between.
+#[test]
+fn a_transaction_has_the_write_lock_from_its_first_moment() {
+    let mut fixture = Fixture::new();
+    let mut other = Store::open(fixture._dir.path()).unwrap();
+    other.connection.pragma_update(None, "busy_timeout", 0).unwrap();
+    let spec = || FeedSpec { url: "https://other.example/".into(), title: None, tags: vec![], floor_s: None };
+    let begun = fixture.store.connection.transaction().unwrap();
+    let error = other.add_feeds(&[spec()]).unwrap_err();
+    assert!(error.is_passing(), "{error}");
+    drop(begun);
+    assert_eq!(other.add_feeds(&[spec()]).unwrap(), 1);
 }

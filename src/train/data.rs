@@ -19,12 +19,12 @@ pub struct Labelled {
     /// Headline.
     pub title: String,
     /// Start of the body.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub summary: String,
     /// 0 neither, 1 diplomacy, 2 negotiation.
     pub grade: u8,
     /// Stage of a negotiation.
-    #[serde(default = "no_stage")]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub stage: Stage,
     /// Day of publication, `YYYY-MM-DD`; may be empty.
     #[serde(default)]
@@ -37,8 +37,8 @@ pub struct Labelled {
     pub draw: String,
 }
 
-fn no_stage() -> Stage {
-    Stage::None
+fn null_is_absent<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl Labelled {
@@ -79,6 +79,11 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// Too few items to keep a tenth out.
+    #[error(
+        "keep a tenth of the data out to measure on: there are too few items of each grade; name a file with --dev"
+    )]
+    TooFew,
     /// An item is in two training files, where it would count twice, or with two grades.
     #[error("train on both files: item {id} (\"{title}\") is in two of them; remove it from one")]
     Twice {
@@ -133,6 +138,20 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Labelled>, DataError> {
         }
     }
     Ok(items)
+}
+
+/// Keeps a tenth of the items out of training, always the same ones: which tenth is a matter of their text.
+///
+/// # Errors
+/// When one of the parts has no negotiation or nothing else: nothing could be learnt from it or measured on it.
+pub fn split(items: Vec<Labelled>) -> Result<(Vec<Labelled>, Vec<Labelled>), DataError> {
+    let kept_out = |item: &Labelled| Identity::of(&[&item.title, &item.summary]).0[0].is_multiple_of(10);
+    let (dev, items): (Vec<_>, Vec<_>) = items.into_iter().partition(kept_out);
+    let both = |part: &[Labelled]| {
+        let negotiations = part.iter().filter(|item| item.grade == 2).count();
+        negotiations > 0 && negotiations < part.len()
+    };
+    if both(&dev) && both(&items) { Ok((items, dev)) } else { Err(DataError::TooFew) }
 }
 
 /// Refuses development items that were trained on, by id or by text.
@@ -213,5 +232,21 @@ mod tests {
         std::fs::write(file.path(), "{\"title\":\"t\",\"grade\":0}").expect("written");
         let paths = [file.path().to_path_buf(), file.path().to_path_buf()];
         assert!(read_all(&paths).expect_err("twice").to_string().contains("in two of them"));
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let item = &read_lines(r#"{"title":"a","summary":null,"grade":1,"stage":null}"#).expect("an item")[0];
+        assert_eq!((item.summary.as_str(), item.stage), ("", Stage::None));
+    }
+
+    #[test]
+    fn a_tenth_is_kept_out_and_always_the_same() {
+        let item = |n: u64| parse(&format!(r#"{{"title":"Item {n}","grade":{}}}"#, n % 3)).expect("an item");
+        let (train, dev) = split((0..1000).map(item).collect()).expect("enough");
+        assert_eq!(train.len() + dev.len(), 1000);
+        assert!((60..=140).contains(&dev.len()), "{}", dev.len());
+        assert_eq!(split((0..1000).map(item).collect()).expect("enough").1, dev);
+        assert!(matches!(split((0..3).map(item).collect()), Err(DataError::TooFew)));
     }
 }

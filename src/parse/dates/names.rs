@@ -3,16 +3,38 @@
 /// The month (1–12) that a lower-case word names, by its beginning, in the main languages feeds are written in.
 /// Longer beginnings stand before shorter ones that they contain.
 pub(super) fn month(word: &str) -> Option<u32> {
-    if WEEKDAYS.contains(&word) {
+    // What nearly every feed writes, without a look at the other languages.
+    if let Some(month) = ENGLISH.iter().position(|name| *name == word) {
+        return u32::try_from(month + 1).ok();
+    }
+    if word.len() < 3 || WEEKDAYS.contains(&word) {
         return None;
     }
     let found = MONTHS.iter().find(|(_, starts)| starts.iter().any(|start| word.starts_with(start)));
     found.map(|(month, _)| *month)
 }
 
-/// Full day names that begin like a month.
-const WEEKDAYS: &[&str] =
-    &["mardi", "martes", "martedì", "martedi", "marți", "marti", "maandag", "mandag", "maanantai"];
+const ENGLISH: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+
+/// English day names, which need not be looked for among the months, and full day names that begin like a month.
+const WEEKDAYS: &[&str] = &[
+    "mon",
+    "tue",
+    "wed",
+    "thu",
+    "fri",
+    "sat",
+    "sun",
+    "mardi",
+    "martes",
+    "martedì",
+    "martedi",
+    "marți",
+    "marti",
+    "maandag",
+    "mandag",
+    "maanantai",
+];
 
 const MONTHS: &[(u32, &[&str])] = &[
     // July before June: červenec and červen, juillet and juin

@@ -4,12 +4,10 @@ use std::cell::OnceCell;
 
 use url::Url;
 
-use crate::parse::links;
+use crate::parse::links::{self, MAX_BASE};
 
-/// Most bases within one another, and the longest base, in bytes. Relative bases that pile up would otherwise grow with
-/// every level.
+/// Most bases within one another. Relative bases that pile up would otherwise grow with every level.
 const MAX_NESTED: usize = 16;
-const MAX_BASE: usize = 1_024;
 
 /// The bases of the open elements, outermost first.
 pub struct Bases<'u> {
@@ -53,7 +51,7 @@ impl<'u> Bases<'u> {
     fn joined<'b>(&'b self, base: &'b Base, outer: Option<&'b Url>) -> Option<&'b Url> {
         let join = || {
             let absolute = links::absolute(&base.stated, outer.or(self.document))?;
-            Url::parse(&absolute).ok().filter(|url| url.as_str().len() <= MAX_BASE && !url.cannot_be_a_base())
+            links::base(Url::parse(&absolute).ok()?)
         };
         base.joined.get_or_init(join).as_ref()
     }

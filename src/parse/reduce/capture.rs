@@ -51,7 +51,7 @@ impl<'a> Capture<'a> {
             text: String::new(),
             kind: if is_text && stated != "text/html" { Kind::Text } else { Kind::Html },
             permalink: permalink(role, tag),
-            base64: mode.eq_ignore_ascii_case("base64"),
+            base64: mode.eq_ignore_ascii_case("base64") || is_binary(&stated),
             part: None,
             person: Person::default(),
             nested: 0,
@@ -140,6 +140,11 @@ impl<'a> Capture<'a> {
 
 fn is_markup(role: Role) -> bool {
     matches!(role, Role::Title | Role::MediaTitle | Role::Summary | Role::MinorSummary | Role::Content)
+}
+
+/// A media type that is neither text nor XML, which Atom carries as Base64.
+fn is_binary(stated: &str) -> bool {
+    stated.contains('/') && !stated.starts_with("text/") && !stated.ends_with("xml")
 }
 
 fn permalink(role: Role, tag: &Tag<'_, '_>) -> Option<bool> {

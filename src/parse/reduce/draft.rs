@@ -43,6 +43,10 @@ impl Field {
         }
     }
 
+    fn is_date(&self) -> bool {
+        dates::parse(&self.text).is_some()
+    }
+
     /// Writes the field as an Atom text construct.
     pub fn write(&self, name: &str, out: &mut String) {
         if !self.text.is_empty() {
@@ -62,6 +66,8 @@ pub struct Draft {
     pub content: Field,
     pub published: Field,
     pub updated: Field,
+    /// Stands in where there is neither of the other dates.
+    pub created: Field,
     pub authors: Vec<String>,
     pub categories: Vec<String>,
     pub language: Option<String>,
@@ -113,6 +119,9 @@ impl Draft {
         let link = self.best_link(resolve);
         if self.guid.text.is_empty() {
             self.guid.offer(self.about.take().unwrap_or_default(), Kind::Text, (0, 0));
+        }
+        if !self.created.text.is_empty() && [&self.published, &self.updated].iter().all(|field| !field.is_date()) {
+            self.published = std::mem::take(&mut self.created);
         }
         out.push_str("<entry>");
         self.title.write("title", out);

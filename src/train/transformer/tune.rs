@@ -174,7 +174,7 @@ mod tests {
     fn args(out: PathBuf) -> TrainArgs {
         TrainArgs {
             data: Vec::new(),
-            dev: PathBuf::new(),
+            dev: None,
             out,
             base: None,
             average: Vec::new(),

@@ -80,8 +80,10 @@ impl Desk {
         (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
+    /// The feed's health; null before the program knows of it.
     fn health(&self) -> Value {
-        serde_json::from_slice(&self.command(&["feeds", "list", "--json"]).output().unwrap().stdout).unwrap()
+        let output = self.command(&["feeds", "list", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 }
 

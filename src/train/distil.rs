@@ -147,8 +147,7 @@ fn grade(
     };
     let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
     let mut out = BufWriter::new(file);
-    let mut open: Vec<(&String, &Text)> =
-        chosen.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(key, text)| (key, text)).collect();
+    let mut open: Vec<(&String, &Text)> = chosen.iter().filter(|(key, _)| !known.contains_key(*key)).collect();
     open.sort_by_key(|(key, _)| *key);
     let mut progress = Progress::new("grading the pool", open.len());
     for batch in open.chunks(256) {

@@ -72,21 +72,21 @@ const AMP_PARAMETERS: &[&str] = &["amp", "outputtype", "output"];
 pub fn canonical(link: &str) -> String {
     let link = link.trim();
     match Url::parse(link) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => key_of(&url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") => key_of(&url).unwrap_or_else(|| link.to_owned()),
         _ => link.to_owned(),
     }
 }
 
-fn key_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_end_matches('.');
+/// `None` for a host that is nothing but dots: without it the path would be taken for the host.
+fn key_of(url: &Url) -> Option<String> {
+    let host = url.host_str().map(|host| host.trim_end_matches('.')).filter(|host| !host.is_empty())?;
     let host = strip_all(host, |host| without_label(host, "www.").or_else(|| without_label(host, "amp.")));
     let port = url.port().filter(|port| ![80, 443].contains(port)).map(|port| format!(":{port}")).unwrap_or_default();
     let query = kept_query(url);
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     let fragment = url.fragment().filter(|part| part.starts_with('!') || part.starts_with('/'));
     let fragment = fragment.map(|part| format!("#{part}")).unwrap_or_default();
-    format!("https://{host}{port}{}{query}{fragment}", path_of(url))
+    Some(format!("https://{host}{port}{}{query}{fragment}", path_of(url)))
 }
 
 /// `text` after `strip` until it finds nothing more.
@@ -261,8 +261,10 @@ mod tests {
 
     #[test]
     fn labels_without_a_name_stay_stable() {
-        let once = canonical("http://amp.www..=?");
-        assert_eq!(canonical(&once), once);
+        for link in ["http://amp.www..=?", "http://./&#"] {
+            let once = canonical(link);
+            assert_eq!(canonical(&once), once);
+        }
     }
 
     proptest::proptest! {

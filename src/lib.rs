@@ -25,7 +25,6 @@ pub mod websub;
 
 // Making and measuring the model.
 pub mod eval;
-#[allow(clippy::print_stderr, reason = "training tells its progress to whoever waits for it")]
 pub mod train;
 
 // Around it.

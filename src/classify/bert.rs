@@ -10,9 +10,10 @@ use std::path::Path;
 
 use tch::no_grad;
 
+use super::calibrate::probabilities;
 use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
-use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, softmax, verdict};
+use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
 use crate::item::Verdict;
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
@@ -62,11 +63,7 @@ impl BertScorer {
             temperature: manifest.temperature,
             batch_items: config.batch_items,
             batch_tokens: config.batch_tokens,
-            info: ModelInfo {
-                threshold: config.threshold(&manifest.thresholds),
-                threshold_diplomacy: config.threshold_diplomacy(&manifest.thresholds),
-                id: manifest.id,
-            },
+            info: ModelInfo::new(&manifest, config),
         })
     }
 }
@@ -83,7 +80,7 @@ impl Scorer for BertScorer {
             let items: Vec<&Encoded> = batch.iter().map(|&i| &encoded[i]).collect();
             let (grades, stages) = no_grad(|| self.network.logits(&items))?;
             for ((&i, grade), stage) in batch.iter().zip(rows::<3>(&grades)?).zip(rows::<6>(&stages)?) {
-                verdicts[i] = Some(verdict(softmax(&grade.map(|x| x / self.temperature)), &stage)?);
+                verdicts[i] = Some(verdict(probabilities(&grade, self.temperature), &stage)?);
             }
         }
         Ok(verdicts.into_iter().flatten().collect())

@@ -2,11 +2,15 @@
 
 use super::softmax;
 
+/// The probabilities of the grades that `logits` stand for, at `temperature`.
+pub fn probabilities(logits: &[f32; 3], temperature: f32) -> [f32; 3] {
+    softmax(&logits.map(|x| x / temperature))
+}
+
 /// Mean negative log-likelihood of the grades under `logits / temperature`.
 pub fn loss(logits: &[[f32; 3]], grades: &[usize], temperature: f32) -> f64 {
-    let one = |(logits, &grade): (&[f32; 3], &usize)| {
-        -f64::from(softmax(&logits.map(|x| x / temperature))[grade].max(1e-12)).ln()
-    };
+    let one =
+        |(logits, &grade): (&[f32; 3], &usize)| -f64::from(probabilities(logits, temperature)[grade].max(1e-12)).ln();
     logits.iter().zip(grades).map(one).sum::<f64>() / logits.len().max(1) as f64
 }
 

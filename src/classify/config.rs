@@ -143,7 +143,7 @@ impl ClassifyConfig {
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What `models/setup.py` calls the base model's directory.
-const BASE_MODEL: &str = "all-MiniLM-L6-v2";
+pub(crate) const BASE_MODEL: &str = "all-MiniLM-L6-v2";
 
 /// Where `models/setup.py` keeps what it fetches. `var` reads the environment.
 fn cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> PathBuf {

@@ -2,10 +2,11 @@
 
 use safetensors::tensor::Dtype;
 
+use super::calibrate::probabilities;
 use super::features::{FEATURES, GROUPS, Group, visit};
 use super::manifest::{CascadeRule, Kind, Manifest};
 use super::package::Package;
-use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, softmax, verdict};
+use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
 use crate::item::Verdict;
 
 /// Bits of a hash that choose a grade's bucket: 2^18 buckets of 4 bytes are 1 MiB, which stays in the processor's cache.
@@ -103,12 +104,8 @@ impl LinearScorer {
         Ok(Self {
             model: LinearModel::load(package)?,
             temperature: manifest.temperature,
+            info: ModelInfo::new(&manifest, config),
             cascade: manifest.cascade,
-            info: ModelInfo {
-                threshold: config.threshold(&manifest.thresholds),
-                threshold_diplomacy: config.threshold_diplomacy(&manifest.thresholds),
-                id: manifest.id,
-            },
         })
     }
 }
@@ -121,7 +118,7 @@ impl Scorer for LinearScorer {
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         let one = |text| {
             let (grade, stage) = self.model.logits(text);
-            verdict(softmax(&grade.map(|x| x / self.temperature)), &stage)
+            verdict(probabilities(&grade, self.temperature), &stage)
         };
         texts.iter().map(one).collect()
     }

@@ -51,6 +51,17 @@ pub struct ModelInfo {
     pub threshold_diplomacy: f32,
 }
 
+impl ModelInfo {
+    /// What `manifest` says, with the thresholds that `config` selects of its.
+    fn new(manifest: &Manifest, config: &ClassifyConfig) -> Self {
+        Self {
+            threshold: config.threshold(&manifest.thresholds),
+            threshold_diplomacy: config.threshold_diplomacy(&manifest.thresholds),
+            id: manifest.id.clone(),
+        }
+    }
+}
+
 /// Why a text could not be scored or a model could not be loaded. Each message fits after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {

@@ -22,17 +22,16 @@ impl Deliver {
     pub async fn run(mut self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
         let mut written = self.left_by_a_crash().await?;
         loop {
-            let batch = self.persist.call(|store| store.waiting(capacity::DELIVERY_BATCH)).await?;
-            if !batch.is_empty() {
-                self.deliver(batch, &mut written).await?;
-            } else if woken.recv().await.is_none() {
-                return self.last(&mut written).await;
+            self.drain(&mut written).await?;
+            if woken.recv().await.is_none() {
+                // The judge's last commit may have come after our last look.
+                return self.drain(&mut written).await;
             }
         }
     }
 
-    /// The judge's last commit may have come after our last look.
-    async fn last(&mut self, written: &mut HashSet<String>) -> Result<(), PipelineError> {
+    /// Delivers until nothing waits.
+    async fn drain(&mut self, written: &mut HashSet<String>) -> Result<(), PipelineError> {
         loop {
             let batch = self.persist.call(|store| store.waiting(capacity::DELIVERY_BATCH)).await?;
             if batch.is_empty() {

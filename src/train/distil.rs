@@ -14,7 +14,7 @@ use super::{TrainArgs, TrainError};
 use crate::classify::bert::BertScorer;
 use crate::classify::linear::LinearModel;
 use crate::classify::manifest::CascadeRule;
-use crate::classify::{ClassifyConfig, Scorer, Text, softmax};
+use crate::classify::{ClassifyConfig, Scorer, Text, calibrate, softmax};
 use crate::item::Verdict;
 
 /// Items that the labels alone find less diplomatic than this are graded one in [`SPARSE`]: they teach little, and are
@@ -171,7 +171,7 @@ fn grade(
 pub(super) fn rule(taught: &Taught, model: &LinearModel, temperature: f32) -> CascadeRule {
     let highest = |least: u8, threshold: f32| {
         let of = |p: &[f32; 3]| if least == 1 { p[1] + p[2] } else { p[2] };
-        let linear = |graded: &Graded| of(&softmax(&model.logits(&graded.text).0.map(|x| x / temperature)));
+        let linear = |graded: &Graded| of(&calibrate::probabilities(&model.logits(&graded.text).0, temperature));
         let right = || taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
         let found = right().filter(|graded| of(&graded.grade) >= threshold);
         let sure = highest_threshold(right().map(linear).collect(), UNSURE);

@@ -16,6 +16,7 @@ use super::{Rng, TrainArgs, TrainError, Trained};
 use crate::classify::bert::{
     Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, keep_buffers, rows, set_threads,
 };
+use crate::classify::config::BASE_MODEL;
 use crate::classify::manifest::{self, Base, Manifest};
 use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, STAGES, ScoreError};
@@ -70,7 +71,7 @@ pub fn train(
     }
     round_to_half(&mut network);
     let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
-    let base = Base { name: "all-MiniLM-L6-v2".into(), sha256: network.base_sha256.clone() };
+    let base = Base { name: BASE_MODEL.into(), sha256: network.base_sha256.clone() };
     Ok(Trained {
         kind: manifest::Kind::Transformer,
         features: FEATURES,

@@ -8,7 +8,7 @@ use super::progress::say;
 use super::{TrainArgs, TrainError, Trained};
 use crate::classify::manifest::{Manifest, Thresholds};
 use crate::classify::package::{MANIFEST, WEIGHTS};
-use crate::classify::{STAGES, calibrate, softmax};
+use crate::classify::{STAGES, calibrate};
 use crate::eval::metrics;
 
 /// Writes `manifest.toml` and `weights.safetensors` into `args.out`.
@@ -16,7 +16,7 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
     let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
     let temperature = calibrate::temperature(&trained.dev_grades, &grades);
     let probabilities: Vec<[f32; 3]> =
-        trained.dev_grades.iter().map(|l| softmax(&l.map(|x| x / temperature))).collect();
+        trained.dev_grades.iter().map(|l| calibrate::probabilities(l, temperature)).collect();
     let thresholds = thresholds(&probabilities, dev);
     let (labels, stages) = Manifest::label_set();
     let kind = format!("{:?}", trained.kind).to_lowercase();

@@ -62,7 +62,7 @@ enum Command {
     Score(score::ScoreArgs),
     /// Show what the parser sees in feed documents.
     Parse(parse::ParseArgs),
-    /// List, add, remove, import, export and check feeds.
+    /// List, add, remove, import, export, check and discover feeds.
     #[command(subcommand)]
     Feeds(feeds::FeedsCommand),
     /// Show or check the configuration.

@@ -3,6 +3,7 @@
 mod adamw;
 mod average;
 mod checkpoint;
+mod hide;
 mod tune;
 
 use std::path::Path;

@@ -75,7 +75,8 @@ impl Lane {
         let name = self.outlet.name.clone();
         let Some(state) = self.persist.call(move |store| store.sink(&name)).await? else { return Ok(()) };
         (self.read, self.marked) = (state.cursor, state.cursor);
-        if state.tries > 0 && (self.outlet.remote || state.closed.is_some()) {
+        // What is on this machine is tried at once: whoever starts the program may just have mended it.
+        if state.tries > 0 && self.outlet.remote {
             let error = state.closed.or(state.error).unwrap_or_default();
             let failure = Failure { tries: state.tries, since: state.since, next_try: state.next_try, error };
             tracing::warn!(sink = self.outlet.name, waiting = state.waiting, error = failure.error, next_try = ?failure.next_try,
@@ -243,7 +244,10 @@ impl Lane {
     async fn make_safe(&mut self) -> Result<(), PipelineError> {
         let Some((held, _)) = self.held.take() else { return Ok(()) };
         match self.outlet.sink.sync().await {
-            Ok(()) => self.mark(held).await,
+            Ok(()) => {
+                step::pass(Step::Synced);
+                self.mark(held).await
+            }
             Err(error) => {
                 self.ahead.clear();
                 self.has.clear();

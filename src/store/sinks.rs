@@ -76,7 +76,7 @@ const COLUMNS: &str = "name, cursor, tries, since, next_try, closed, error, take
 impl Store {
     /// Brings the list of sinks in line with the configuration: `sinks` are the names and hashes of what they are
     /// connected to. One that is new starts behind what the outbox holds now; one that is gone holds nothing up any
-    /// more, and goes on where it was when it comes back. A closed one that is connected to something else is opened.
+    /// more, and goes on where it was when it comes back. For one that is connected to something else the failures are over.
     ///
     /// # Errors
     /// When the database refuses.
@@ -89,7 +89,10 @@ impl Store {
                 "INSERT INTO sink (name, cursor, address) VALUES (?1, (SELECT coalesce(max(seq), 0) FROM outbox), ?2)
                        ON CONFLICT (name) DO UPDATE SET active = 1, address = ?2,
                            closed = CASE WHEN address IS ?2 THEN closed END,
-                           next_try = CASE WHEN address IS ?2 THEN next_try END";
+                           tries = CASE WHEN address IS ?2 THEN tries ELSE 0 END,
+                           since = CASE WHEN address IS ?2 THEN since END,
+                           next_try = CASE WHEN address IS ?2 THEN next_try END,
+                           error = CASE WHEN address IS ?2 THEN error END";
             transaction.execute(sql, params![name, address]).during(what)?;
         }
         transaction.commit().during(what)

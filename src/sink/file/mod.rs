@@ -42,10 +42,12 @@ pub struct FileSink {
 #[derive(Debug)]
 enum Target {
     Stdout,
-    /// Bytes up to the end of the last whole line: what a failed write is cut back to.
     File {
         file: File,
+        /// Bytes up to the end of the last whole line: what a failed write is cut back to.
         whole: u64,
+        /// Bytes that are safe: what a failed sync is cut back to.
+        synced: u64,
     },
 }
 
@@ -77,7 +79,12 @@ impl FileSink {
     ) -> Result<HashSet<String>, SinkError> {
         let Target::File { .. } = self.target else { return Ok(HashSet::new()) };
         let failed = |source| SinkError::Open { path: self.path.clone(), source };
-        tail::written(&self.path, waiting, settled).map_err(failed)
+        let found = tail::written(&self.path, waiting, settled).map_err(failed)?;
+        if !found.is_empty() {
+            // They are about to be marked; the run that wrote them may not have synced them.
+            self.sync_old();
+        }
+        Ok(found)
     }
 
     /// Appends `lines` and their newlines, all or none of them, and syncs them if each block is to be synced.
@@ -111,7 +118,7 @@ impl FileSink {
 
     /// Writes and syncs; false when the file has been removed meanwhile, so that nobody will ever read the block.
     fn append_block(&mut self, block: &[u8]) -> io::Result<bool> {
-        let Target::File { file, whole } = &mut self.target else { return Ok(true) };
+        let Target::File { file, whole, .. } = &mut self.target else { return Ok(true) };
         let written = write_block(file, block).and_then(|()| match self.policy.fsync {
             Fsync::Always => file.sync_data(),
             Fsync::Interval | Fsync::Never => Ok(()),
@@ -129,7 +136,7 @@ impl FileSink {
 
     /// Makes sure that the name leads to the open file and that it ends with a whole line.
     fn check_current(&mut self) -> io::Result<()> {
-        let Target::File { file, whole } = &mut self.target else { return Ok(()) };
+        let Target::File { file, whole, .. } = &mut self.target else { return Ok(()) };
         let open = file.metadata()?;
         match std::fs::metadata(&self.path) {
             Ok(named) if is_same(&named, &open) => {
@@ -148,6 +155,21 @@ impl FileSink {
         }
         self.sync_old();
         self.target = open_file(&self.path)?;
+        Ok(())
+    }
+
+    /// After a failed sync nobody knows what of the file will outlast a power cut, and asking again does not tell: what was
+    /// not safe before is cut off, to be written anew.
+    fn sync_file(&mut self) -> io::Result<()> {
+        let Target::File { file, whole, synced } = &mut self.target else { return Ok(()) };
+        match file.sync_data() {
+            Ok(()) => *synced = *whole,
+            Err(error) => {
+                file.set_len(*synced)?;
+                *whole = *synced;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -233,11 +255,8 @@ impl Sink for FileSink {
     }
 
     fn sync(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        let synced = match &self.target {
-            Target::Stdout => Ok(()),
-            Target::File { file, .. } => tokio::task::block_in_place(|| file.sync_data()),
-        };
-        ready(synced.map_err(|source| SinkError::Write { path: self.path.clone(), source })).boxed()
+        let done = tokio::task::block_in_place(|| self.sync_file());
+        ready(done.map_err(|source| SinkError::Write { path: self.path.clone(), source })).boxed()
     }
 
     fn reopen(&mut self) -> Result<(), SinkError> {
@@ -303,7 +322,7 @@ fn open_file(path: &Path) -> io::Result<Target> {
     }
     let metadata = file.metadata()?;
     let whole = if metadata.is_file() { tail::mend(&mut file, metadata.len(), path)? } else { 0 };
-    Ok(Target::File { file, whole })
+    Ok(Target::File { file, whole, synced: whole })
 }
 
 #[cfg(test)]

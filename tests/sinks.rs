@@ -15,7 +15,7 @@ use support::{Origin, Response, Seen};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Retries at once, so that no test waits for them.
-const QUICK: &str = "[delivery]\ntimeout = \"500ms\"\nretry_first = \"20ms\"\nretry_longest = \"50ms\"\n";
+const QUICK: &str = "[delivery]\ntimeout = \"20s\"\nretry_first = \"20ms\"\nretry_longest = \"50ms\"\n";
 
 /// A feed, a receiver, and the program between them.
 struct Desk {
@@ -194,13 +194,14 @@ fn errors_are_tried_again_in_order_until_they_are_over() {
 
 #[test]
 fn a_receiver_that_hangs_ends_at_the_time_out_and_is_tried_again() {
-    let desk = Desk::new(WEBHOOK, 1);
+    let desk = Desk::new(&format!("{WEBHOOK}timeout = \"500ms\"\n"), 1);
     desk.origin.script("/hook", [ok().delay(Duration::from_secs(3)), ok()]);
     desk.daemon(|| {
-        wait_until("it is taken", || desk.posts("/hook").len() == 2 && desk.waiting("desk") == (0, 0));
+        wait_until("it is taken", || desk.posts("/hook").len() >= 2 && desk.waiting("desk") == (0, 0));
     });
-    let ids = deliveries(&desk.posts("/hook"));
-    assert_eq!(ids[0], ids[1]);
+    let mut ids = deliveries(&desk.posts("/hook"));
+    ids.dedup();
+    assert_eq!(ids.len(), 1);
 }
 
 #[test]

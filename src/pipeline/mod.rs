@@ -8,8 +8,10 @@ mod commit;
 mod deliver;
 mod fetch;
 mod judge;
+mod lane;
 mod persist;
 mod poll;
+mod round;
 mod schedule;
 mod stages;
 mod tally;
@@ -27,11 +29,12 @@ use tokio_util::sync::CancellationToken;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
-use crate::sink::{JsonlSink, SinkError};
+use crate::sink::{Outlet, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
+pub use deliver::Reopen;
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
 
@@ -44,7 +47,7 @@ pub enum PipelineError {
     /// The model failed.
     #[error(transparent)]
     Score(#[from] ScoreError),
-    /// The alert file refused.
+    /// A sink refused.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Stages did not finish in time after the run was told to stop.
@@ -106,7 +109,9 @@ pub struct Flow {
     /// What is an alert.
     pub rule: AlertRule,
     /// Where alerts go.
-    pub sink: JsonlSink,
+    pub outlets: Vec<Outlet>,
+    /// Asks the sinks to open their files anew.
+    pub reopen: Reopen,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -184,7 +189,7 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, sink, mode, tally } = flow;
+    let Flow { store, scorer, rule, outlets, reopen, mode, tally } = flow;
     let persist = persist::Persist { store, mode, stop: stop.clone() };
     let commit = commit::Commit {
         persist: persist.clone(),
@@ -197,7 +202,7 @@ fn downstream(
     let judge =
         judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
-    stages.spawn("deliver", deliver::Deliver { persist, sink, tally }.run(deliver_woken));
+    stages.spawn("deliver", deliver::Deliver { persist, outlets, reopen, tally }.run(deliver_woken));
 }
 
 /// A poll as the commit stage stores it.

@@ -370,6 +370,22 @@ fn a_command_gets_the_alert_and_its_exit_status_decides() {
 }
 
 #[test]
+fn a_file_that_cannot_be_made_holds_nobody_up_and_gets_everything_later() {
+    let sink = |file: &str| format!("[[sink]]\nname = \"copy\"\ntype = \"file\"\nfile = \"{file}\"\n");
+    let desk = Desk::new(&sink("/proc/nowhere/copy.jsonl"), 3);
+    let (code, log) = desk.once();
+    assert!(code == 3 && log.contains("alert file /proc/nowhere/copy.jsonl"), "{log}");
+    assert_eq!(desk.in_file().len(), 3);
+    desk.configure(&sink("copy.jsonl"));
+    assert_eq!(desk.once().0, 0);
+    let copy = std::fs::read_to_string(desk.program.dir.path().join("copy.jsonl")).unwrap();
+    assert_eq!(copy, std::fs::read_to_string(desk.program.alert_file()).unwrap());
+    desk.configure(&sink("alerts.jsonl"));
+    let (code, log) = desk.once();
+    assert!(code == 2 && log.contains("use sink copy: another one writes its file"), "{log}");
+}
+
+#[test]
 fn a_hang_up_reopens_the_file_that_logrotate_has_moved() {
     let desk = Desk::new("", 2);
     let moved = desk.program.dir.path().join("alerts.jsonl.1");

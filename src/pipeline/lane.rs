@@ -36,6 +36,8 @@ pub(super) struct Lane {
     marked: i64,
     /// Ids of alerts behind `marked` that the sink has.
     has: HashSet<String>,
+    /// Whether it was asked at start what it has.
+    compared: bool,
     /// What the sink has taken and not yet made safe, and when it is to be.
     held: Option<(Settled, Instant)>,
     failing: Option<(Failure, Option<SinkError>)>,
@@ -44,7 +46,7 @@ pub(super) struct Lane {
 impl Lane {
     pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
         let (ahead, has) = (VecDeque::new(), HashSet::new());
-        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, held: None, failing: None }
+        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, compared: false, held: None, failing: None }
     }
 
     /// Delivers until the calls end and nothing waits that can be delivered.
@@ -83,7 +85,7 @@ impl Lane {
                 "a sink has not taken its alerts");
             self.failing = Some((failure, None));
         }
-        self.compare().await
+        Ok(())
     }
 
     /// Alerts that the sink has though the store does not say so: the last run was killed in between.
@@ -95,14 +97,18 @@ impl Lane {
         };
         let (waiting, settled) = self.persist.call(read).await?;
         if waiting.is_empty() {
+            self.compared = true;
             return Ok(());
         }
         let waiting = waiting.into_iter().map(|alert| alert.alert_id).collect();
         let settled = settled.into_iter().collect();
         match self.outlet.sink.already_has(&waiting, &settled).await {
-            Ok(has) => self.has = has,
+            Ok(has) => (self.has, self.compared) = (has, true),
             // Not to know is no reason to repeat what may be there already.
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let next = self.next(&error);
+                return self.failed(next, error).await;
+            }
         }
         if !self.has.is_empty() {
             tracing::info!(
@@ -120,10 +126,16 @@ impl Lane {
             if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
                 self.make_safe().await?;
             }
-            if self.rests(Utc::now()) || self.is_stopping() || !self.refill().await? {
+            if self.rests(Utc::now()) || self.is_stopping() {
                 return Ok(());
             }
-            self.round().await?;
+            if !self.compared {
+                self.compare().await?;
+            } else if self.refill().await? {
+                self.round().await?;
+            } else {
+                return Ok(());
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use chrono::Utc;
 use demarche::classify::{AlertOn, Worker};
 use demarche::config::Config;
 use demarche::fetch::Fetcher;
-use demarche::pipeline::{AlertRule, Flow, Mode, Polling, Reopen, Tally, live};
+use demarche::pipeline::{AlertRule, Flow, Mode, Polling, SinkControl, Tally, live};
 use demarche::sink::{Delivery, FilePolicy, FileSink, Fsync, Outlet, Sink};
 use demarche::store::{FeedSpec, Store, StoreHandle, Waiting};
 use futures_util::FutureExt;
@@ -101,7 +101,7 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
         scorer: Worker::from_config(&config.model).await.expect("a scorer"),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
-        reopen: Reopen::default(),
+        orders: SinkControl::new().1,
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };

@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Files, read_files};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Reopen, Tally, Totals, feed_documents};
+use demarche::pipeline::{AlertRule, Flow, Mode, SinkControl, Tally, Totals, feed_documents};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use futures_util::FutureExt;
@@ -82,7 +82,7 @@ fn run(documents: &Path) -> Totals {
             scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            reopen: Reopen::default(),
+            orders: SinkControl::new().1,
             mode: Mode::Once,
             tally: tally.clone(),
         };

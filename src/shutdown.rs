@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::Reopen;
+use crate::pipeline::SinkControl;
 
 /// Runs `work`; SIGTERM and SIGINT cancel `stop` meanwhile, SIGHUP has the sinks reopen their files. A second signal does nothing more: the drain
 /// deadline ends a run that hangs.
@@ -12,7 +12,7 @@ use crate::pipeline::Reopen;
 /// When the system refuses to install the handlers.
 pub async fn on_signals<T>(
     stop: &CancellationToken,
-    reopen: &Reopen,
+    sinks: &SinkControl,
     work: impl Future<Output = T>,
 ) -> std::io::Result<T> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -24,7 +24,7 @@ pub async fn on_signals<T>(
             Some(()) = terminate.recv() => "SIGTERM",
             Some(()) = interrupt.recv() => "SIGINT",
             Some(()) = hang_up.recv() => {
-                reopen.ask();
+                sinks.reopen();
                 continue;
             }
         };

@@ -8,7 +8,7 @@ use chrono::Utc;
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Polling, Reopen, Tally, live};
+use demarche::pipeline::{AlertRule, Flow, Mode, Polling, SinkControl, Tally, live};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,7 @@ pub fn run(state: &Path) {
             scorer: Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            reopen: Reopen::default(),
+            orders: SinkControl::new().1,
             mode: Mode::Once,
             tally: tally.clone(),
         };

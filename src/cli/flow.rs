@@ -11,7 +11,7 @@ use super::exit::UsageError;
 use super::progress::Progress;
 use super::setup::{Setup, secret};
 use crate::classify::{AlertOn, ClassifyConfig, Threshold, Worker};
-use crate::pipeline::{AlertRule, Flow, Mode, Reopen, Stages, Tally, Totals};
+use crate::pipeline::{AlertRule, Flow, Mode, SinkControl, Stages, Tally, Totals};
 use crate::sink::{OpenError, Outlet, Parts};
 use crate::store::{Store, StoreHandle};
 
@@ -68,18 +68,18 @@ pub(super) async fn drive(
     store.sync_sinks(&outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect::<Vec<_>>())?;
     let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
     let tally = Arc::new(Tally::default());
-    let (stop, reopen) = (CancellationToken::new(), Reopen::default());
+    let (stop, (sinks, orders)) = (CancellationToken::new(), SinkControl::new());
     let work = async {
         let scorer = Worker::from_config(&config.model).await?;
         let rule = rule(&config.model, &scorer);
         tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
-        let flow = Flow { store, scorer, rule, outlets, reopen: reopen.clone(), mode, tally: tally.clone() };
+        let flow = Flow { store, scorer, rule, outlets, orders, mode, tally: tally.clone() };
         let stages = stages(flow, &stop)?;
         anyhow::Ok(stages.join(config.run.drain).await?)
     };
     let progress = Progress::start(&tally, mode);
     let ended =
-        crate::shutdown::on_signals(&stop, &reopen, progress.beside(work)).await.context("install signal handlers")?;
+        crate::shutdown::on_signals(&stop, &sinks, progress.beside(work)).await.context("install signal handlers")?;
     ended?;
     tokio::task::block_in_place(|| thread.join());
     Ok(tally.totals())
@@ -95,6 +95,7 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
         delivery: &config.delivery,
         sinks: &config.sink,
         fetch: &config.fetch,
+        replacing: false,
         secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
     crate::sink::open(&parts).map_err(|error| match error {

@@ -60,7 +60,11 @@ impl Lane {
         self.start().await?;
         let mut reopened = 0;
         loop {
-            self.work().await?;
+            self.work(Some(calls)).await?;
+            if calls.borrow().leave {
+                // Whoever comes after it reads the outbox from where it has marked.
+                return self.make_safe().await;
+            }
             if !self.wait(calls).await {
                 return self.finish().await;
             }
@@ -120,13 +124,13 @@ impl Lane {
         Ok(())
     }
 
-    /// Delivers until nothing waits, or the sink is to be left alone.
-    async fn work(&mut self) -> Result<(), PipelineError> {
+    /// Delivers until nothing waits, or the sink is to be left alone or to make way.
+    async fn work(&mut self, calls: Option<&watch::Receiver<Calls>>) -> Result<(), PipelineError> {
         loop {
             if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
                 self.make_safe().await?;
             }
-            if self.rests(Utc::now()) || self.is_stopping() {
+            if self.rests(Utc::now()) || self.is_stopping() || calls.is_some_and(|calls| calls.borrow().leave) {
                 return Ok(());
             }
             if !self.compared {
@@ -328,7 +332,7 @@ impl Lane {
 
     /// Delivers what has come since the last look, as far as the sink takes it now.
     async fn finish(&mut self) -> Result<(), PipelineError> {
-        self.work().await?;
+        self.work(None).await?;
         self.make_safe().await?;
         let Some((failure, error)) = self.failing.take() else { return Ok(()) };
         match error {

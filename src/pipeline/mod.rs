@@ -34,7 +34,7 @@ use crate::store::{Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
-pub use deliver::Reopen;
+pub use deliver::{Order, SinkControl};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
 
@@ -110,8 +110,8 @@ pub struct Flow {
     pub rule: AlertRule,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
-    /// Asks the sinks to open their files anew.
-    pub reopen: Reopen,
+    /// What the sinks are told to do while they work.
+    pub orders: mpsc::Receiver<Order>,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -189,7 +189,7 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, reopen, mode, tally } = flow;
+    let Flow { store, scorer, rule, outlets, orders, mode, tally } = flow;
     let persist = persist::Persist { store, mode, stop: stop.clone() };
     let commit = commit::Commit {
         persist: persist.clone(),
@@ -202,7 +202,7 @@ fn downstream(
     let judge =
         judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
-    stages.spawn("deliver", deliver::Deliver { persist, outlets, reopen, tally }.run(deliver_woken));
+    stages.spawn("deliver", deliver::Deliver { persist, outlets, orders, tally }.run(deliver_woken));
 }
 
 /// A poll as the commit stage stores it.

@@ -100,10 +100,6 @@ impl Lane {
             Ok((waiting, store.settled_ids(cursor, capacity::UNMARKED)?))
         };
         let (waiting, settled) = self.persist.call(read).await?;
-        if waiting.is_empty() {
-            self.compared = true;
-            return Ok(());
-        }
         let waiting = waiting.into_iter().map(|alert| alert.alert_id).collect();
         let settled = settled.into_iter().collect();
         match self.outlet.sink.already_has(&waiting, &settled).await {

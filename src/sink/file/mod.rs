@@ -85,6 +85,9 @@ impl FileSink {
         waiting: &HashSet<String>,
         settled: &HashSet<String>,
     ) -> Result<HashSet<String>, SinkError> {
+        if waiting.is_empty() {
+            return Ok(HashSet::new());
+        }
         let path = self.path.clone();
         let failed = |source| SinkError::Open { path: path.clone(), source };
         match self.target {
@@ -243,10 +246,12 @@ impl Sink for FileSink {
         waiting: &'a HashSet<String>,
         settled: &'a HashSet<String>,
     ) -> BoxFuture<'a, Result<HashSet<String>, SinkError>> {
+        let found = tokio::task::block_in_place(|| self.already_written(waiting, settled));
         if !matches!(self.target, Target::Stdout) {
+            // Only now: what is searched must not be moved meanwhile.
             self.tidy(Utc::now());
         }
-        ready(tokio::task::block_in_place(|| self.already_written(waiting, settled))).boxed()
+        ready(found).boxed()
     }
 
     fn most(&self) -> usize {

@@ -1,18 +1,20 @@
 //! One sink's way through the outbox: read, hand over, mark.
 
+mod failing;
+mod resume;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::deliver::Calls;
 use super::persist::Persist;
 use super::round::{Fate, Round};
-use super::{Mode, PipelineError, Tally, capacity};
-use crate::schedule::Jitter;
+use super::{PipelineError, Tally, capacity};
 use crate::sink::step::{self, Step};
 use crate::sink::{Delivery, Next, Outlet, SinkError};
 use crate::store::{Failure, Settled, Waiting};
@@ -20,9 +22,6 @@ use crate::store::{Failure, Settled, Waiting};
 /// How long a stopping run waits for the answer of a sink outside of this machine. What it took without our knowing it is
 /// sent again, under the same delivery id.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// A next try that is further away than any that is ever set comes of a clock that was set back.
-const FAR: Duration = Duration::from_secs(2 * 86_400);
 
 pub(super) struct Lane {
     outlet: Outlet,
@@ -76,50 +75,6 @@ impl Lane {
         }
     }
 
-    /// Goes on where the last run was.
-    async fn start(&mut self) -> Result<(), PipelineError> {
-        let name = self.outlet.name.clone();
-        let Some(state) = self.persist.call(move |store| store.sink(&name)).await? else { return Ok(()) };
-        (self.read, self.marked) = (state.cursor, state.cursor);
-        // What is on this machine is tried at once: whoever starts the program may just have mended it.
-        if state.tries > 0 && self.outlet.remote {
-            let error = state.closed.or(state.error).unwrap_or_default();
-            let failure = Failure { tries: state.tries, since: state.since, next_try: state.next_try, error };
-            tracing::warn!(sink = self.outlet.name, waiting = state.waiting, error = failure.error, next_try = ?failure.next_try,
-                "a sink has not taken its alerts");
-            self.failing = Some((failure, None));
-        }
-        Ok(())
-    }
-
-    /// Alerts that the sink has though the store does not say so: the last run was killed in between.
-    async fn compare(&mut self) -> Result<(), PipelineError> {
-        let cursor = self.marked;
-        let read = move |store: &mut crate::store::Store| {
-            let waiting = store.waiting(cursor, capacity::UNMARKED)?;
-            Ok((waiting, store.settled_ids(cursor, capacity::UNMARKED)?))
-        };
-        let (waiting, settled) = self.persist.call(read).await?;
-        let waiting = waiting.into_iter().map(|alert| alert.alert_id).collect();
-        let settled = settled.into_iter().collect();
-        match self.outlet.sink.already_has(&waiting, &settled).await {
-            Ok(has) => (self.has, self.compared) = (has, true),
-            // Not to know is no reason to repeat what may be there already.
-            Err(error) => {
-                let next = self.next(&error);
-                return self.failed(next, error).await;
-            }
-        }
-        if !self.has.is_empty() {
-            tracing::info!(
-                sink = self.outlet.name,
-                alerts = self.has.len(),
-                "delivered before the last run ended; not repeated"
-            );
-        }
-        Ok(())
-    }
-
     /// Delivers until nothing waits, or the sink is to be left alone or to make way.
     async fn work(&mut self, calls: Option<&watch::Receiver<Calls>>) -> Result<(), PipelineError> {
         loop {
@@ -136,15 +91,6 @@ impl Lane {
             } else {
                 return Ok(());
             }
-        }
-    }
-
-    /// Whether the sink is to be left alone for now.
-    fn rests(&self, now: DateTime<Utc>) -> bool {
-        let Some((failure, _)) = &self.failing else { return false };
-        match failure.next_try {
-            None => true,
-            Some(next) => (next - now).to_std().is_ok_and(|wait| wait > Duration::ZERO && wait < FAR),
         }
     }
 
@@ -262,67 +208,22 @@ impl Lane {
             }
             Err(error) => {
                 self.ahead.clear();
-                self.has.clear();
-                self.read = self.marked;
+                (self.read, self.compared) = (self.marked, false);
                 let next = self.next(&error);
                 self.failed(next, error).await
             }
         }
     }
 
-    fn next(&self, error: &SinkError) -> Next {
-        let now = Utc::now();
-        let chance = Jitter::of(now.timestamp_millis(), self.marked);
-        self.outlet.retry.after(self.failing.as_ref().map(|(failure, _)| failure), error, now, chance)
-    }
-
-    /// Takes note of a failure. A run that ends by itself has failed with its main file.
-    async fn failed(&mut self, next: Next, error: SinkError) -> Result<(), PipelineError> {
-        let name = self.outlet.name.clone();
-        let failure = match next {
-            Next::Park(_) => {
-                self.failing = None;
-                return Ok(());
-            }
-            Next::Again(failure) => {
-                let retry_in_s = failure.next_try.map_or(0, |next| (next - Utc::now()).num_seconds());
-                tracing::error!(sink = name, %error, tries = failure.tries, retry_in_s, "alerts wait until this is mended");
-                failure
-            }
-            Next::Close(failure) => {
-                tracing::error!(sink = name, %error, "the sink is closed until its configuration changes; its alerts wait");
-                failure
-            }
-        };
-        let noted = failure.clone();
-        self.persist.call(move |store| store.sink_failed(&name, &noted)).await?;
-        if self.outlet.is_main() && self.persist.mode == Mode::Once {
-            return Err(error.into());
-        }
-        self.failing = Some((failure, Some(error)));
-        Ok(())
-    }
-
     /// Waits for a call or until there is something to do; false when there will be no more calls.
     async fn wait(&self, calls: &mut watch::Receiver<Calls>) -> bool {
         let next_try = self.failing.as_ref().and_then(|(failure, _)| failure.next_try);
-        let rest = next_try.map(|next| (next - Utc::now()).to_std().unwrap_or_default().min(FAR));
+        let rest = next_try.map(|next| (next - Utc::now()).to_std().unwrap_or_default().min(failing::FAR));
         let sync = self.held.as_ref().map(|(_, due)| due.saturating_duration_since(Instant::now()));
         let pause = rest.into_iter().chain(sync).min();
         tokio::select! {
             call = calls.changed() => call.is_ok(),
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => true,
-        }
-    }
-
-    /// Opens anew what the sink writes to; what kept it from its work may have gone.
-    fn reopen(&mut self) {
-        match tokio::task::block_in_place(|| self.outlet.sink.reopen()) {
-            Ok(()) if !self.outlet.remote => self.failing = None,
-            Ok(()) => {}
-            Err(error) => {
-                tracing::error!(sink = self.outlet.name, %error, "cannot reopen; going on with what was open")
-            }
         }
     }
 

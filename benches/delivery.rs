@@ -111,6 +111,7 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
         websub: config.websub,
+        serve: config.serve,
         max_body: config.fetch.max_body.as_u64() as usize,
         credentials: HashMap::new(),
         outage: Mutex::default(),

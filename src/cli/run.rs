@@ -112,6 +112,7 @@ async fn open(setup: &Setup, args: &RunArgs, session: &mut Session) -> anyhow::R
         concurrency: config.fetch.concurrency,
         interval: args.interval,
         websub: config.websub.clone(),
+        serve: config.serve,
         max_body: usize::try_from(config.fetch.max_body.as_u64()).unwrap_or(usize::MAX),
         started: Utc::now(),
     };

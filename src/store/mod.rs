@@ -8,6 +8,7 @@ mod feeds;
 mod handle;
 mod health;
 mod items;
+mod observe;
 mod outbox;
 mod sinks;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
+pub use observe::{SinkStanding, Standing};
 pub use outbox::Waiting;
 pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};

@@ -16,7 +16,7 @@ use super::persist::Persist;
 use super::round::{Fate, Round};
 use super::{PipelineError, Tally, capacity};
 use crate::sink::step::{self, Step};
-use crate::sink::{Delivery, Next, Outlet, SinkError};
+use crate::sink::{AlertId, Delivery, Next, Outlet, SinkError};
 use crate::store::{Failure, Settled, Waiting};
 
 /// How long a stopping run waits for the answer of a sink outside of this machine. What it took without our knowing it is
@@ -35,8 +35,12 @@ pub(super) struct Lane {
     marked: i64,
     /// Ids of alerts behind `marked` that the sink has.
     has: HashSet<String>,
+    /// Ids of alerts that it holds from before this state, sorted; only while the state is young.
+    holds: Vec<AlertId>,
     /// Whether it was asked at start what it has.
     compared: bool,
+    /// Whether this state has known it for a short time only.
+    young: bool,
     /// What the sink has taken and not yet made safe, and when it is to be.
     held: Option<(Settled, Instant)>,
     failing: Option<(Failure, Option<SinkError>)>,
@@ -45,7 +49,20 @@ pub(super) struct Lane {
 impl Lane {
     pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
         let (ahead, has) = (VecDeque::new(), HashSet::new());
-        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, compared: false, held: None, failing: None }
+        Self {
+            outlet,
+            persist,
+            tally,
+            ahead,
+            read: 0,
+            marked: 0,
+            has,
+            holds: Vec::new(),
+            young: false,
+            compared: false,
+            held: None,
+            failing: None,
+        }
     }
 
     /// Delivers until the calls end and nothing waits that can be delivered.
@@ -145,7 +162,7 @@ impl Lane {
         let mut room = self.outlet.sink.most();
         let mut fates = Vec::with_capacity(self.ahead.len());
         for alert in &self.ahead {
-            let fate = if self.has.contains(&alert.alert_id) {
+            let fate = if self.has.contains(&alert.alert_id) || self.held_before(&alert.alert_id) {
                 Fate::Has
             } else if !self.outlet.filter.admits(alert) {
                 Fate::Skip

@@ -19,7 +19,7 @@ use chrono::Utc;
 use demarche::classify::{AlertOn, Worker};
 use demarche::config::Config;
 use demarche::fetch::Fetcher;
-use demarche::pipeline::{AlertRule, Flow, Mode, Polling, SinkControl, Tally, live};
+use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{Delivery, FilePolicy, FileSink, Fsync, Outlet, Sink};
 use demarche::store::{FeedSpec, Store, StoreHandle, Waiting};
 use futures_util::FutureExt;
@@ -96,12 +96,13 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
     let file = FileSink::open(&state.join("alerts.jsonl"), FilePolicy::plain(fsync)).expect("a file");
     let outlet = Outlet::main(file);
     let (store, thread) = StoreHandle::start(store).expect("a thread");
+    let stop = CancellationToken::new();
     let flow = Flow {
         store,
-        scorer: Worker::from_config(&config.model).await.expect("a scorer"),
+        scorer: Arc::new(Worker::from_config(&config.model).await.expect("a scorer")),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
-        orders: SinkControl::new().1,
+        handles: Handles::of(&stop),
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };
@@ -116,7 +117,6 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
         interval: Some(Duration::from_secs(1)),
         started: Utc::now(),
     };
-    let stop = CancellationToken::new();
     let stages = live(flow, polling, &stop);
     let ending = async {
         tokio::time::sleep(time + WARM_UP).await;

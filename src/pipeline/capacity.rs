@@ -46,8 +46,5 @@ pub const UNMARKED: usize = 16 * DELIVERY_BATCH;
 /// More only takes memory for alerts that no feed lists any more.
 pub const HELD_IDS: usize = 1_000_000;
 
-/// Orders to the sinks (reopen, make way). They come from a person; one that waits stands for the next.
-pub const ORDERS: usize = 1;
-
 /// A wake-up is a fact, not a count: one that is waiting stands for all.
 pub const WAKE: usize = 1;

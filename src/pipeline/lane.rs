@@ -10,11 +10,12 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::deliver::Calls;
 use super::persist::Persist;
 use super::round::{Fate, Round};
-use super::{PipelineError, Tally, capacity};
+use super::{Mode, PipelineError, Tally, capacity};
 use crate::sink::step::{self, Step};
 use crate::sink::{AlertId, Delivery, Next, Outlet, SinkError};
 use crate::store::{Failure, Settled, Waiting};
@@ -27,6 +28,8 @@ pub(super) struct Lane {
     outlet: Outlet,
     persist: Persist,
     tally: Arc<Tally>,
+    /// Cancelled when a sink outside of this machine is not to be waited for any more.
+    leave: CancellationToken,
     /// Read and not yet settled, in order.
     ahead: VecDeque<Waiting>,
     /// The last alert that was read.
@@ -47,12 +50,13 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
+    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>, leave: CancellationToken) -> Self {
         let (ahead, has) = (VecDeque::new(), HashSet::new());
         Self {
             outlet,
             persist,
             tally,
+            leave,
             ahead,
             read: 0,
             marked: 0,
@@ -76,11 +80,7 @@ impl Lane {
         self.start().await?;
         let mut reopened = 0;
         loop {
-            self.work(Some(calls)).await?;
-            if calls.borrow().leave {
-                // Whoever comes after it reads the outbox from where it has marked.
-                return self.make_safe().await;
-            }
+            self.work().await?;
             if !self.wait(calls).await {
                 return self.finish().await;
             }
@@ -92,13 +92,13 @@ impl Lane {
         }
     }
 
-    /// Delivers until nothing waits, or the sink is to be left alone or to make way.
-    async fn work(&mut self, calls: Option<&watch::Receiver<Calls>>) -> Result<(), PipelineError> {
+    /// Delivers until nothing waits, or the sink is to be left alone.
+    async fn work(&mut self) -> Result<(), PipelineError> {
         loop {
             if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
                 self.make_safe().await?;
             }
-            if self.rests(Utc::now()) || self.is_stopping() || calls.is_some_and(|calls| calls.borrow().leave) {
+            if self.rests(Utc::now()) || self.is_stopping() {
                 return Ok(());
             }
             if !self.compared {
@@ -111,9 +111,14 @@ impl Lane {
         }
     }
 
+    /// Whether nobody comes after this run to try again: a daemon that only reads its configuration anew goes on.
+    fn is_last(&self) -> bool {
+        self.persist.mode == Mode::Once || self.persist.stop.is_cancelled()
+    }
+
     /// A run that stops does not begin to talk to somebody else.
     fn is_stopping(&self) -> bool {
-        self.outlet.remote && self.persist.stop.is_cancelled()
+        self.outlet.remote && self.leave.is_cancelled()
     }
 
     /// Reads on where nothing is left of what was read; false when nothing waits.
@@ -137,10 +142,11 @@ impl Lane {
         let delivery = if sent.is_empty() {
             Delivery::default()
         } else {
-            let stop = &self.persist.stop;
+            // What somebody else takes his time over has a limit of its own.
+            let _at_work = (!self.outlet.remote).then(|| self.persist.begin());
             tokio::select! {
                 delivery = self.outlet.sink.deliver(&sent) => delivery,
-                () = patience(stop, self.outlet.remote) => return Ok(()),
+                () = patience(&self.leave, self.outlet.remote) => return Ok(()),
             }
         };
         let Delivery { taken, refused } = delivery;
@@ -246,11 +252,11 @@ impl Lane {
 
     /// Delivers what has come since the last look, as far as the sink takes it now.
     async fn finish(&mut self) -> Result<(), PipelineError> {
-        self.work(None).await?;
+        self.work().await?;
         self.make_safe().await?;
         let Some((failure, error)) = self.failing.take() else { return Ok(()) };
         match error {
-            Some(error) if self.outlet.is_main() => Err(error.into()),
+            Some(error) if self.outlet.is_main() && self.is_last() => Err(error.into()),
             _ => {
                 tracing::warn!(
                     sink = self.outlet.name,
@@ -265,10 +271,10 @@ impl Lane {
 }
 
 /// Ends when a stopping run has waited long enough for somebody else.
-async fn patience(stop: &tokio_util::sync::CancellationToken, remote: bool) {
+async fn patience(leave: &CancellationToken, remote: bool) {
     if !remote {
         return std::future::pending().await;
     }
-    stop.cancelled().await;
+    leave.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

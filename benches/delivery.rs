@@ -97,14 +97,12 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
     let outlet = Outlet::main(file);
     let (store, thread) = StoreHandle::start(store).expect("a thread");
     let stop = CancellationToken::new();
-    let (handles, orders) = Handles::of(&stop);
     let flow = Flow {
         store,
         scorer: Arc::new(Worker::from_config(&config.model).await.expect("a scorer")),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
-        handles,
-        orders,
+        handles: Handles::of(&stop),
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };

@@ -78,14 +78,12 @@ fn run(documents: &Path) -> Totals {
         let policy = FilePolicy::plain(Fsync::Never);
         let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
         let stop = CancellationToken::new();
-        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store: store.clone(),
             scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            handles,
-            orders,
+            handles: Handles::of(&stop),
             mode: Mode::Once,
             tally: tally.clone(),
         };

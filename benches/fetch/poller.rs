@@ -64,14 +64,12 @@ pub fn run(state: &Path) {
         let policy = FilePolicy::plain(Fsync::Always);
         let file = FileSink::open(&state.join("alerts.jsonl"), policy).expect("a file");
         let stop = CancellationToken::new();
-        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store,
             scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            handles,
-            orders,
+            handles: Handles::of(&stop),
             mode: Mode::Once,
             tally: tally.clone(),
         };

@@ -102,9 +102,9 @@ impl Session {
         stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
     ) -> anyhow::Result<()> {
         let Opened { store, thread, outlets, scorer, rule, mode } = opened;
-        let (handles, orders) = Handles::of(&self.stop);
+        let handles = Handles::of(&self.stop);
         let tally = self.tally.clone();
-        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), orders, mode, tally };
+        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), mode, tally };
         let work = async {
             let stages = stages(flow, &self.stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)
@@ -132,7 +132,7 @@ pub(super) async fn drive(
 ) -> anyhow::Result<Totals> {
     let mut session = Session::default();
     let opened = session.open(setup, store, mode).await?;
-    session.run(setup, opened, |handles| handles.sinks.reopen(), stages).await?;
+    session.run(setup, opened, |handles| handles.reopen.ask(), stages).await?;
     Ok(session.totals())
 }
 
@@ -146,7 +146,6 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
         delivery: &config.delivery,
         sinks: &config.sink,
         fetch: &config.fetch,
-        replacing: false,
         secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
     crate::sink::open(&parts).map_err(|error| match error {

@@ -37,7 +37,7 @@ use crate::store::{Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
-pub use deliver::{Order, SinkControl};
+pub use deliver::Reopen;
 pub use pulse::{HUNG, Pulse};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
@@ -119,8 +119,6 @@ pub struct Flow {
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
     pub handles: Handles,
-    /// What the sinks are told to do while they work.
-    pub orders: mpsc::Receiver<Order>,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -128,10 +126,10 @@ pub struct Flow {
 }
 
 /// How a run is watched and steered from outside. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Handles {
-    /// Gives orders to the sinks.
-    pub sinks: SinkControl,
+    /// Asks the sinks to open their files anew.
+    pub reopen: Reopen,
     /// Whether the stages get on.
     pub pulse: Pulse,
     /// Cancelled, no poll begins any more; those under way are finished and what came in is judged and delivered. Ends
@@ -140,10 +138,9 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Those of a run that ends with `stop`, and the orders for its sinks.
-    pub fn of(stop: &CancellationToken) -> (Self, mpsc::Receiver<Order>) {
-        let (sinks, orders) = SinkControl::new();
-        (Self { sinks, pulse: Pulse::default(), intake: stop.child_token() }, orders)
+    /// Those of a run that ends with `stop`.
+    pub fn of(stop: &CancellationToken) -> Self {
+        Self { reopen: Reopen::default(), pulse: Pulse::default(), intake: stop.child_token() }
     }
 }
 
@@ -232,8 +229,8 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, handles, orders, mode, tally } = flow;
-    let pulse = handles.pulse;
+    let Flow { store, scorer, rule, outlets, handles, mode, tally } = flow;
+    let Handles { reopen, pulse, .. } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let commit = commit::Commit {
         persist: persist.clone(),
@@ -248,7 +245,7 @@ fn downstream(
     stages.spawn("judge", judge.run(judge_woken));
     stages.spawn(
         "deliver",
-        deliver::Deliver { persist: persist.of("deliver"), outlets, orders, tally }.run(deliver_woken),
+        deliver::Deliver { persist: persist.of("deliver"), outlets, reopen, tally }.run(deliver_woken),
     );
 }
 

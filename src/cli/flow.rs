@@ -73,7 +73,8 @@ pub(super) async fn drive(
         let scorer = Worker::from_config(&config.model).await?;
         let rule = rule(&config.model, &scorer);
         tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
-        let flow = Flow { store, scorer, rule, outlets, reopen: reopen.clone(), mode, tally: tally.clone() };
+        let (reopen, keep) = (reopen.clone(), config.state.keep());
+        let flow = Flow { store, scorer, rule, outlets, reopen, keep, mode, tally: tally.clone() };
         let stages = stages(flow, &stop)?;
         anyhow::Ok(stages.join(config.run.drain).await?)
     };

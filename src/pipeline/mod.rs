@@ -15,6 +15,7 @@ mod round;
 mod schedule;
 mod stages;
 mod tally;
+mod tidy;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
 use crate::sink::{Outlet, SinkError};
-use crate::store::{Poll, StoreError, StoreHandle};
+use crate::store::{Keep, Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
@@ -112,6 +113,8 @@ pub struct Flow {
     pub outlets: Vec<Outlet>,
     /// Asks the sinks to open their files anew.
     pub reopen: Reopen,
+    /// How long the state is kept.
+    pub keep: Keep,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -189,7 +192,7 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, reopen, mode, tally } = flow;
+    let Flow { store, scorer, rule, outlets, reopen, keep, mode, tally } = flow;
     let persist = persist::Persist { store, mode, stop: stop.clone() };
     let commit = commit::Commit {
         persist: persist.clone(),
@@ -202,6 +205,7 @@ fn downstream(
     let judge =
         judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
+    stages.spawn("tidy", tidy::Tidy { persist: persist.clone(), keep }.run(stop.clone()));
     stages.spawn("deliver", deliver::Deliver { persist, outlets, reopen, tally }.run(deliver_woken));
 }
 

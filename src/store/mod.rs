@@ -3,12 +3,14 @@
 //! [`Store`] is the file itself, synchronous; [`StoreHandle`] is how the pipeline reaches it: one thread owns the
 //! connection, so transactions never interleave and no lock is held across an await.
 
+mod config;
 mod error;
 mod feeds;
 mod handle;
 mod health;
 mod items;
 mod outbox;
+mod prune;
 mod sinks;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+pub use config::StateConfig;
 use error::During;
 pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
@@ -27,15 +30,17 @@ pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use prune::{Hand, Keep, Pruned};
 pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
     include_str!("migrations/0003_sink.sql"),
+    include_str!("migrations/0004_ops.sql"),
 ];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.

@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Files, read_files};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Reopen, Tally, Totals, feed_documents};
+use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Tally, Totals, feed_documents};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Keep, Store, StoreHandle};
 use futures_util::FutureExt;
@@ -80,18 +80,18 @@ fn run(documents: &Path) -> Totals {
         let (store, thread) = StoreHandle::start(Store::open(state.path()).expect("a database")).expect("a thread");
         let policy = FilePolicy::plain(Fsync::Never);
         let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
+        let stop = CancellationToken::new();
         let flow = Flow {
             store: store.clone(),
-            scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            reopen: Reopen::default(),
+            handles: Handles::of(&stop),
             keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
             mode: Mode::Once,
             tally: tally.clone(),
         };
         let files = Files::find(&[documents.to_owned()]).expect("the documents");
-        let stop = CancellationToken::new();
         let (counted, reading) = (tally.clone(), stop.clone());
         let read = |documents| read_files(files, store, counted, documents, reading).boxed();
         feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");

@@ -136,6 +136,11 @@ impl Lane {
         }
     }
 
+    /// Whether nobody comes after this run to try again: a daemon that only reads its configuration anew goes on.
+    fn is_last(&self) -> bool {
+        self.persist.mode == Mode::Once || self.persist.stop.is_cancelled()
+    }
+
     /// A run that stops does not begin to talk to somebody else.
     fn is_stopping(&self) -> bool {
         self.outlet.remote && self.persist.stop.is_cancelled()
@@ -162,6 +167,8 @@ impl Lane {
         let delivery = if sent.is_empty() {
             Delivery::default()
         } else {
+            // What somebody else takes his time over has a limit of its own.
+            let _at_work = (!self.outlet.remote).then(|| self.persist.begin());
             let stop = &self.persist.stop;
             tokio::select! {
                 delivery = self.outlet.sink.deliver(&sent) => delivery,
@@ -320,7 +327,7 @@ impl Lane {
         self.make_safe().await?;
         let Some((failure, error)) = self.failing.take() else { return Ok(()) };
         match error {
-            Some(error) if self.outlet.is_main() => Err(error.into()),
+            Some(error) if self.outlet.is_main() && self.is_last() => Err(error.into()),
             _ => {
                 tracing::warn!(
                     sink = self.outlet.name,

@@ -32,6 +32,14 @@ pub enum StoreError {
         /// Newest schema version this program knows.
         known: usize,
     },
+    /// A damaged database cannot be moved out of the way.
+    #[error("set the damaged database {path} aside: {source}")]
+    SetAside {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// SQLite refused.
     #[error("{what}: {}", remedy(.source))]
     Sqlite {
@@ -54,6 +62,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database is damaged, or none at all.
+    pub fn is_damage(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
     /// Whether waiting may help: the disk is full or read-only, or somebody holds the database.
     pub fn is_passing(&self) -> bool {
         let Self::Sqlite { source, .. } = self else { return false };
@@ -76,7 +90,9 @@ fn remedy(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DiskFull) => "; free some space on its disk",
         Some(ErrorCode::ReadOnly) => "; make the state directory writable",
         Some(ErrorCode::CannotOpen) => "; check that the state directory exists and is writable",
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "; move the file away to start afresh",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; `demarche run` sets it aside and goes on with what can be read of it; or move the file away to start afresh"
+        }
         _ => "",
     };
     format!("{error}{hint}")

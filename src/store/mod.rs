@@ -11,6 +11,7 @@ mod health;
 mod items;
 mod outbox;
 mod prune;
+mod salvage;
 mod sinks;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
 pub use prune::{Hand, Keep, Pruned};
+pub use salvage::Salvaged;
 pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
@@ -55,6 +57,9 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// makes the log, and the pause when it is moved, larger.
 const CHECKPOINT_PAGES: i64 = 8_000;
 
+/// File name of the database in the state directory.
+const DATABASE: &str = "demarche.sqlite";
+
 /// The state database.
 #[derive(Debug)]
 pub struct Store {
@@ -75,7 +80,7 @@ impl Store {
     /// When the directory cannot be made or written, or the file is not this program's.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
-        let path = dir.join("demarche.sqlite");
+        let path = dir.join(DATABASE);
         let connection = Connection::open(&path).during("open the state database")?;
         let mut store = Self { connection, path };
         store.configure().during("open the state database")?;

@@ -166,14 +166,15 @@ pub struct Polling {
 
 /// Polls the feeds in the store until nothing is due ([`Mode::Once`]), the intake is ended or `stop` is cancelled.
 pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
-    let (mode, store, intake) = (flow.mode, flow.store.clone(), flow.handles.intake.clone());
+    let (mode, intake, pulse) = (flow.mode, flow.handles.intake.clone(), flow.handles.pulse.clone());
+    let persist = persist::Persist { store: flow.store.clone(), mode, stop: intake.clone(), pulse, stage: "schedule" };
     let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
     let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: intake.clone() };
+    let schedule = schedule::Schedule { persist, once, gate, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {

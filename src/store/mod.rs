@@ -10,6 +10,7 @@ mod handle;
 mod health;
 mod items;
 mod outbox;
+mod place;
 mod prune;
 mod salvage;
 mod sinks;
@@ -31,6 +32,7 @@ pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+use place::Place;
 pub use prune::{Hand, Keep, Pruned};
 pub use salvage::Salvaged;
 pub use sinks::{Failure, Settled, SinkState};
@@ -65,6 +67,10 @@ const DATABASE: &str = "demarche.sqlite";
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Which file it is.
+    place: Place,
+    /// Whether the disk has failed since it was opened.
+    is_suspect: bool,
 }
 
 /// Held while a pipeline runs on a state directory; released when dropped or when the process dies.
@@ -79,10 +85,12 @@ impl Store {
     /// # Errors
     /// When the directory cannot be made or written, or the file is not this program's.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
+        let unusable = |source| StoreError::directory(dir, source);
+        std::fs::create_dir_all(dir).map_err(unusable)?;
         let path = dir.join(DATABASE);
         let connection = Connection::open(&path).during("open the state database")?;
-        let mut store = Self { connection, path };
+        let place = Place::of(&path).map_err(unusable)?;
+        let mut store = Self { connection, path, place, is_suspect: false };
         store.configure().during("open the state database")?;
         store.migrate()?;
         Ok(store)
@@ -93,7 +101,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] when another process has it.
     pub fn lock(dir: &Path) -> Result<StateLock, StoreError> {
-        let unusable = |source| StoreError::Directory { path: dir.to_owned(), source };
+        let unusable = |source| StoreError::directory(dir, source);
         std::fs::create_dir_all(dir).map_err(unusable)?;
         let path = dir.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;

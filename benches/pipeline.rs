@@ -13,7 +13,7 @@ use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Wo
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Tally, Totals, feed_documents};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
-use demarche::store::{Store, StoreHandle};
+use demarche::store::{Keep, Store, StoreHandle};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ const ITEMS: usize = 30;
 
 /// As shipped: the pipeline hands over whole batches, so that this is never waited for.
 const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
+
+/// Nothing here grows as old.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Finds every twentieth item relevant, at no cost.
 struct Stub(ModelInfo);
@@ -84,6 +87,7 @@ fn run(documents: &Path) -> Totals {
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
+            keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
             mode: Mode::Once,
             tally: tally.clone(),
         };

@@ -10,8 +10,11 @@ use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
-use demarche::store::{Store, StoreHandle};
+use demarche::store::{Keep, Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
+
+/// Nothing here grows as old.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Finds nothing relevant, at no cost.
 struct Stub(ModelInfo);
@@ -70,6 +73,7 @@ pub fn run(state: &Path) {
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
+            keep: Keep { items: DAY, alerts: DAY, seen: DAY },
             mode: Mode::Once,
             tally: tally.clone(),
         };

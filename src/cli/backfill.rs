@@ -31,7 +31,7 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
     args.flow.lay_over(&mut setup)?;
     let files = Files::find(&args.sources)?;
     let _lock = Store::lock(&setup.state)?;
-    let store = Store::open(&setup.state)?;
+    let store = super::state::open(&setup)?;
     let totals = block_on(drive(&setup, store, Mode::Once, |flow, stop| {
         let (store, tally, stop_reading) = (flow.store.clone(), flow.tally.clone(), stop.clone());
         Ok(feed_documents(flow, |documents| read_files(files, store, tally, documents, stop_reading).boxed(), stop))

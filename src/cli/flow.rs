@@ -102,11 +102,14 @@ impl Session {
         stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
     ) -> anyhow::Result<()> {
         let Opened { store, thread, outlets, scorer, rule, mode } = opened;
-        let handles = Handles::of(&self.stop);
+        // A stage that fails ends this run; only a signal ends the session.
+        let stop = self.stop.child_token();
+        let handles = Handles::of(&stop);
         let tally = self.tally.clone();
-        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), mode, tally };
+        let keep = setup.config().state.keep();
+        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), keep, mode, tally };
         let work = async {
-            let stages = stages(flow, &self.stop)?;
+            let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)
         };
         let work = Progress::start(&self.tally, mode).beside(work);

@@ -16,6 +16,7 @@ mod round;
 mod schedule;
 mod stages;
 mod tally;
+mod tidy;
 mod timing;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
 use crate::serve::{Serve, ServeConfig};
 use crate::sink::{Outlet, SinkError};
-use crate::store::{Poll, StoreError, StoreHandle};
+use crate::store::{Keep, Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
@@ -119,6 +120,8 @@ pub struct Flow {
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
     pub handles: Handles,
+    /// How long the state is kept.
+    pub keep: Keep,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -170,26 +173,21 @@ pub struct Polling {
 
 /// Polls the feeds in the store until nothing is due ([`Mode::Once`]), the intake is ended or `stop` is cancelled.
 pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
-    let (mode, store, intake) = (flow.mode, flow.store.clone(), flow.handles.intake.clone());
+    let (mode, intake, pulse) = (flow.mode, flow.handles.intake.clone(), flow.handles.pulse.clone());
+    let persist = persist::Persist { store: flow.store.clone(), mode, stop: intake.clone(), pulse, stage: "schedule" };
     let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
     let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: intake.clone() };
+    let schedule = schedule::Schedule { persist, once, gate, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
-    let (serve, listen) = (
-        polling.serve,
-        Serve {
-            store: flow.store.clone(),
-            tally: flow.tally.clone(),
-            handles: flow.handles.clone(),
-            model: flow.scorer.model().id,
-        },
-    );
     if mode == Mode::Daemon {
-        stages.spawn("serve", listen.run(serve, intake.clone()));
+        let model = flow.scorer.model().id;
+        let (tally, handles) = (flow.tally.clone(), flow.handles.clone());
+        let serve = Serve { store: flow.store.clone(), tally, handles, model };
+        stages.spawn("serve", serve.run(polling.serve, intake.clone()));
     }
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {
@@ -229,8 +227,8 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, handles, mode, tally } = flow;
-    let Handles { reopen, pulse, .. } = handles;
+    let Flow { store, scorer, rule, outlets, handles, keep, mode, tally } = flow;
+    let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let commit = commit::Commit {
         persist: persist.clone(),
@@ -243,6 +241,7 @@ fn downstream(
     let judge =
         judge::Judge { persist: persist.of("judge"), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
+    stages.spawn("tidy", tidy::Tidy { persist: persist.of("tidy"), keep }.run(intake));
     stages.spawn(
         "deliver",
         deliver::Deliver { persist: persist.of("deliver"), outlets, reopen, tally }.run(deliver_woken),

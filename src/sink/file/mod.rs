@@ -5,6 +5,7 @@
 
 mod closed;
 mod config;
+mod known;
 mod rotate;
 mod tail;
 
@@ -25,6 +26,7 @@ use crate::pipeline::capacity;
 use crate::store::Waiting;
 
 pub use config::{Compression, FilePolicy, Fsync, Keep, Rotation};
+pub use known::alerted;
 
 /// How often a block is written anew because the file was removed at that very moment, before it counts as a failure.
 const REMOVED_AT_MOST: usize = 3;

@@ -73,7 +73,7 @@ fn search_once(path: &Path, look: &mut Look<'_>) -> io::Result<(bool, bool)> {
 }
 
 /// The alert file and those it was rotated to, by us or by logrotate.
-fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
     let names = Names::of(path);
     let mut closed: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(names.dir())? {

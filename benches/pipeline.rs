@@ -2,17 +2,19 @@
 //!
 //! What it measures is everything that demarche itself adds around the scorer. `cargo bench --bench pipeline`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use demarche::backfill::{Files, read_files};
+use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::config::Fsync;
+use demarche::item::Identity;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Tally, Totals, feed_documents};
+use demarche::pipeline::{AlertRule, Flow, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::JsonlSink;
 use demarche::store::{Store, StoreHandle};
 use futures_util::FutureExt;
@@ -84,11 +86,23 @@ fn run(documents: &Path) -> Totals {
             mode: Mode::Once,
             tally: tally.clone(),
         };
-        let files = Files::find(&[documents.to_owned()]).expect("the documents");
-        let stop = CancellationToken::new();
-        let (counted, reading) = (tally.clone(), stop.clone());
-        let read = |documents| read_files(files, store, counted, documents, reading).boxed();
-        feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
+        let caps = Caps { size: u64::MAX, ratio: u64::MAX };
+        let plan = Plan {
+            sources: vec![Source::Path(documents.to_owned())],
+            limits: Limits { record: 1 << 24, document: 1 << 26, caps },
+            jobs: 2,
+            limit: None,
+            resume: HashMap::new(),
+        };
+        let fields = FieldMap::new(&[]).expect("no field is named");
+        let work = Arc::new(Work { fields, window: Window::default(), prefilter: None, keep_rejects: false });
+        let run = Identity::of(&["bench"]);
+        store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
+        drop(store);
+        let (stop, history) = (CancellationToken::new(), History { run, rejects: None, taken: Box::new(|_, _| {}) });
+        let reading = stop.clone();
+        let read = |batches| read_sources(plan, work, batches, reading).boxed();
+        feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
         tokio::task::block_in_place(|| thread.join());
     });
     tally.totals()

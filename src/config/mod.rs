@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::backfill::BackfillConfig;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
@@ -44,6 +45,8 @@ pub struct Config {
     pub model: ClassifyConfig,
     /// Where alerts go.
     pub output: OutputConfig,
+    /// How history is read.
+    pub backfill: BackfillConfig,
     /// How the program runs and stops.
     pub run: RunConfig,
     /// What it logs.

@@ -7,6 +7,7 @@ mod error;
 mod feeds;
 mod handle;
 mod health;
+mod history;
 mod items;
 mod outbox;
 #[cfg(test)]
@@ -24,13 +25,18 @@ pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
+pub use history::{Batch, JudgedCounts, Outlet, Resume, Sighting, SourceCounts, SourceState};
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_websub.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_websub.sql"),
+    include_str!("migrations/0006_backfill.sql"),
+];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
 /// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.

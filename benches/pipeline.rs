@@ -93,6 +93,7 @@ fn run(documents: &Path) -> Totals {
             jobs: 2,
             limit: None,
             resume: HashMap::new(),
+            web: None,
         };
         let fields = FieldMap::new(&[]).expect("no field is named");
         let work = Arc::new(Work { fields, window: Window::default(), prefilter: None, keep_rejects: false });

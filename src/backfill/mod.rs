@@ -42,6 +42,7 @@ use feeder::{Feeder, Stop};
 use piece::{Content, Piece, Position};
 use read::{Reading, unreadable};
 use walk::Walk;
+use web::Visit;
 
 pub use config::BackfillConfig;
 pub use extsort::Sorter;
@@ -49,6 +50,7 @@ pub use fields::FieldMap;
 pub use meter::Caps;
 pub use read::Limits;
 pub use source::Source;
+pub use web::{Pages, Rules, Web};
 pub use work::{Window, Work};
 
 use crate::pipeline::{PipelineError, capacity};
@@ -66,6 +68,8 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// How far an earlier run has come.
     pub resume: HashMap<usize, SourceState>,
+    /// How sources on the web are asked, if there are any.
+    pub web: Option<Web>,
 }
 
 /// Reads the sources of `plan` and sends what they hold, in order, until they end or the run is told to stop.
@@ -99,6 +103,13 @@ async fn read_all(
         }
         // A position that cannot be read is as none: all is read again, and known.
         let position: Position = serde_json::from_str(&state.position).unwrap_or_default();
+        if let (Some(feeds), Some(web)) = (source.feeds(), &plan.web) {
+            let (pieces, stop, frontier) = (pieces.clone(), stop.clone(), position.web.unwrap_or_default());
+            let visit = Visit { web, source: index, pieces, stop, frontier, sent: position.pieces };
+            // That it ends early is seen by whoever takes its pieces.
+            let _ = visit.run(&feeds).await;
+            continue;
+        }
         let mut feeder = Feeder::new(pieces.clone(), stop.clone(), index);
         let (work, limits) = (work.clone(), plan.limits.clone());
         let read = move || {
@@ -123,7 +134,7 @@ fn read_local(source: &Source, position: &Position, reading: &mut Reading<'_>) {
             Ok(walk) => walk,
             Err(_) => return,
         },
-        Source::Web(_) => return,
+        Source::Web(_) | Source::Opml(..) => return,
     };
     let _ = read_files(walk, source, position, reading);
 }

@@ -64,6 +64,8 @@ pub fn batch(piece: Piece, work: &Work, now: DateTime<Utc>) -> Batch {
     // A position is made of plain values: writing it cannot fail.
     batch.position = serde_json::to_string(&piece.position).unwrap_or_default();
     (batch.source, batch.done) = (piece.source, piece.done);
+    // A page of the web was a request to somebody's server.
+    batch.flush = piece.position.web.is_some();
     batch.counts.bytes = piece.bytes;
     batch
 }

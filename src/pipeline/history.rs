@@ -101,8 +101,9 @@ impl TakeIn {
         let (mut group, mut items) = (Vec::new(), 0);
         while let Some(batch) = batches.recv().await {
             items += batch.sightings.len();
+            let full = items >= capacity::HISTORY_GROUP || group.len() + 1 >= capacity::HISTORY_BATCHES || batch.flush;
             group.push(batch);
-            if items >= capacity::HISTORY_GROUP || group.len() >= capacity::HISTORY_BATCHES {
+            if full {
                 items = 0;
                 self.take_in(std::mem::take(&mut group)).await?;
             }

@@ -52,6 +52,8 @@ pub struct Batch {
     pub position: String,
     /// Whether the source has come to its end.
     pub done: bool,
+    /// Whether it is to be taken in without waiting for more: it was hard to come by.
+    pub flush: bool,
     /// The outlets of its items.
     pub outlets: Vec<Outlet>,
     /// Its items, in order.

@@ -10,15 +10,18 @@ use anyhow::Context;
 use chrono::Utc;
 use clap::Args;
 use futures_util::FutureExt;
+use tokio::sync::Mutex;
 
 use super::exit::UsageError;
 use super::flow::{FlowArgs, block_on, drive};
-use super::setup::{Setup, setup};
+use super::setup::{Setup, credentials, setup};
 use super::{Common, Exit};
-use crate::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
+use crate::backfill::{Caps, FieldMap, Limits, Pages, Plan, Rules, Source, Web, Window, Work, read_sources};
 use crate::classify::Prefilter;
+use crate::fetch::Fetcher;
 use crate::item::Identity;
 use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Totals, feed_history};
+use crate::schedule::HostGate;
 use crate::store::{Resume, Store};
 
 /// Arguments of `backfill`.
@@ -29,7 +32,7 @@ use crate::store::{Resume, Store};
     zcat items.jsonl.gz | demarche backfill - --field title=headline --dry-run --state ./history\n\n\
     A run that was broken off goes on where it was when the same command is given again.")]
 pub struct BackfillArgs {
-    /// Files, directories, patterns, `-` for standard input: feeds, JSON and JSONL of items, CSV and TSV, WARC, GDELT's knowledge
+    /// Addresses of feeds and sitemaps, OPML files, files, directories, patterns, `-` for standard input: feeds, JSON and JSONL of items, CSV and TSV, WARC, GDELT's knowledge
     /// graph and article lists, exports of feed readers, news sitemaps, packed (gz, zst, bz2, zip, tar) or not.
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
@@ -39,6 +42,12 @@ pub struct BackfillArgs {
     /// Only what was published up to this day, with it, or this time.
     #[arg(long, value_name = "DATE", value_parser = days::until)]
     until: Option<chrono::DateTime<Utc>>,
+    /// How older pages of a feed are asked for where it names none itself.
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pages: Pages,
+    /// Read the snapshots of each feed in the Wayback Machine ([backfill] wayback) instead of the feed.
+    #[arg(long)]
+    wayback: bool,
     /// Stop after so many items.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -112,7 +121,7 @@ impl Backfill {
         let sources = args.sources.iter().map(|text| Source::parse(text).map_err(UsageError));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let mut key: Vec<String> = sources.iter().map(Source::key).collect();
-        key.push(format!("{:?} {:?} {:?}", args.since, args.until, args.field));
+        key.push(format!("{:?}", (args.since, args.until, &args.field, args.pages, args.wayback)));
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
         Ok(Self { run: Identity::of(&key), sources })
     }
@@ -142,6 +151,7 @@ impl Backfill {
             jobs: args.jobs.map_or_else(jobs, usize::from),
             limit: args.limit,
             resume: resume.sources.clone(),
+            web: self.sources.iter().any(|source| source.feeds().is_some()).then(|| web(setup, args)).transpose()?,
         };
         let rejects = args.rejects.as_deref().filter(|_| !args.dry_run);
         let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
@@ -169,6 +179,22 @@ impl Backfill {
         }
         Ok(report)
     }
+}
+
+/// How sources on the web are asked.
+fn web(setup: &Setup, args: &BackfillArgs) -> anyhow::Result<Web> {
+    let config = setup.config();
+    let window = Window { since: args.since, until: args.until };
+    let wayback = args.wayback.then(|| config.backfill.wayback.clone());
+    Ok(Web {
+        fetcher: Fetcher::new(&config.fetch)?,
+        credentials: credentials(&setup.loaded)?,
+        gate: Mutex::new(HostGate::new(config.schedule.host_concurrency, config.schedule.host_gap)),
+        max_pages: config.backfill.max_pages,
+        max_rest: config.backfill.max_rest,
+        max_document: usize::try_from(config.backfill.max_document.as_u64()).unwrap_or(usize::MAX),
+        rules: Rules { window, pages: args.pages, wayback },
+    })
 }
 
 fn jobs() -> usize {

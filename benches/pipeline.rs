@@ -11,11 +11,9 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
-use demarche::config::Fsync;
-use demarche::item::Identity;
-use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, History, Mode, Tally, Totals, feed_history};
-use demarche::sink::JsonlSink;
+use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
+use demarche::pipeline::{AlertRule, Flow, History, Mode, Reopen, Tally, Totals, feed_history};
+use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -78,11 +76,14 @@ fn run(documents: &Path) -> Totals {
     runtime.block_on(async {
         let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
         let (store, thread) = StoreHandle::start(Store::open(state.path()).expect("a database")).expect("a thread");
+        let policy = FilePolicy::plain(Fsync::Never);
+        let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
         let flow = Flow {
             store: store.clone(),
             scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
-            sink: JsonlSink::open(&state.path().join("alerts.jsonl"), Fsync::Never).expect("a file"),
+            outlets: vec![Outlet::main(file)],
+            reopen: Reopen::default(),
             mode: Mode::Once,
             tally: tally.clone(),
         };

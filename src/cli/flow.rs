@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::UsageError;
 use super::progress::Progress;
-use super::setup::Setup;
+use super::setup::{Setup, secret};
 use crate::classify::{AlertOn, ClassifyConfig, Threshold, Worker};
-use crate::pipeline::{AlertRule, Flow, Mode, Stages, Tally, Totals};
-use crate::sink::JsonlSink;
+use crate::pipeline::{AlertRule, Flow, Mode, Reopen, Stages, Tally, Totals};
+use crate::sink::{OpenError, Outlet, Parts};
 use crate::store::{Store, StoreHandle};
 
 /// Flags over the configuration that every flow has.
@@ -56,31 +56,51 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(work)
 }
 
-/// Loads the model, opens the sink, starts `stages` on them, and waits until they end or a signal comes.
+/// Loads the model, opens the sinks, starts `stages` on them, and waits until they end or a signal comes.
 pub(super) async fn drive(
     setup: &Setup,
-    store: Store,
+    mut store: Store,
     mode: Mode,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
     let config = setup.config();
-    let sink = JsonlSink::open(&setup.alert_file(), config.output.fsync)?;
+    let outlets = open_sinks(setup)?;
+    store.sync_sinks(&outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect::<Vec<_>>())?;
     let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
     let tally = Arc::new(Tally::default());
-    let stop = CancellationToken::new();
+    let (stop, reopen) = (CancellationToken::new(), Reopen::default());
     let work = async {
         let scorer = Worker::from_config(&config.model).await?;
         let rule = rule(&config.model, &scorer);
         tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
-        let flow = Flow { store, scorer, rule, sink, mode, tally: tally.clone() };
+        let flow = Flow { store, scorer, rule, outlets, reopen: reopen.clone(), mode, tally: tally.clone() };
         let stages = stages(flow, &stop)?;
         anyhow::Ok(stages.join(config.run.drain).await?)
     };
     let progress = Progress::start(&tally, mode);
-    let ended = crate::shutdown::on_signals(&stop, progress.beside(work)).await.context("install signal handlers")?;
+    let ended =
+        crate::shutdown::on_signals(&stop, &reopen, progress.beside(work)).await.context("install signal handlers")?;
     ended?;
     tokio::task::block_in_place(|| thread.join());
     Ok(tally.totals())
+}
+
+/// The main alert file and the sinks of the configuration.
+fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
+    let config = setup.config();
+    let parts = Parts {
+        main: &setup.alert_file(),
+        state: &setup.state,
+        output: &config.output,
+        delivery: &config.delivery,
+        sinks: &config.sink,
+        fetch: &config.fetch,
+        secrets: &|name| secret(name).map_err(|error| error.to_string()),
+    };
+    crate::sink::open(&parts).map_err(|error| match error {
+        OpenError::Sink(error) => error.into(),
+        unusable @ OpenError::Unusable { .. } => UsageError(unusable.to_string()).into(),
+    })
 }
 
 fn rule(model: &ClassifyConfig, scorer: &Worker) -> AlertRule {

@@ -67,6 +67,7 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
             add("[feeds] opml", error.to_string());
         }
     }
+    crate::sink::problems(&config.sink, &config.delivery).into_iter().for_each(|problem| add("[[sink]]", problem));
     for feed in &config.feed {
         if let Err(error) = address(&feed.url) {
             add("[[feed]] url", error.to_string());
@@ -113,23 +114,27 @@ pub(super) fn credentials(loaded: &Loaded) -> anyhow::Result<HashMap<String, Cre
 }
 
 fn credential(name: &str) -> anyhow::Result<Credential> {
+    Ok(Credential::parse(name, &secret(name)?).map_err(|error| UsageError(error.to_string()))?)
+}
+
+/// The text of a secret.
+pub(super) fn secret(name: &str) -> Result<String, UsageError> {
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !plain {
-        return Err(UsageError(format!("use credential `{name}`: its name may hold letters, digits, - and _")).into());
+        return Err(UsageError(format!("use credential `{name}`: its name may hold letters, digits, - and _")));
     }
     let file = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(name));
     let variable = format!("DEMARCHE_CREDENTIAL_{}", name.to_uppercase().replace('-', "_"));
-    let text = match file.filter(|file| file.exists()) {
+    match file.filter(|file| file.exists()) {
         Some(file) => {
-            std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))?
+            std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))
         }
         None => std::env::var(&variable).map_err(|_| {
             UsageError(format!(
                 "find credential `{name}`: no such file in $CREDENTIALS_DIRECTORY, and {variable} is not set"
             ))
-        })?,
-    };
-    Ok(Credential::parse(name, &text).map_err(|error| UsageError(error.to_string()))?)
+        }),
+    }
 }
 
 /// The feeds of an OPML file; what it skips is logged.

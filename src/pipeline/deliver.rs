@@ -1,80 +1,69 @@
-//! From the outbox to the alert file: append, sync, then mark delivered.
+//! From the outbox to the sinks: a lane for each, so that none waits for another.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::Utc;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 
-use super::persist::{Pauses, Persist};
-use super::{PipelineError, Tally, capacity};
-use crate::sink::{JsonlSink, SinkError};
-use crate::store::Waiting;
+use super::lane::Lane;
+use super::persist::Persist;
+use super::{PipelineError, Tally};
+use crate::sink::Outlet;
+
+/// Asks the sinks to open anew what they write to (SIGHUP, after logrotate). Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Reopen(Arc<Notify>);
+
+impl Reopen {
+    /// Asks; a question that is not yet answered stands for this one too.
+    pub fn ask(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What the lanes are told: that there may be work, and how often they were asked to reopen. The end of the channel is
+/// the end of the work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Calls {
+    pub reopen: u64,
+}
 
 pub(super) struct Deliver {
     pub persist: Persist,
-    pub sink: JsonlSink,
+    pub outlets: Vec<Outlet>,
+    pub reopen: Reopen,
     pub tally: Arc<Tally>,
 }
 
 impl Deliver {
     /// Delivers what waits in the outbox until the judge has ended and nothing waits.
-    pub async fn run(mut self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
-        let mut written = self.left_by_a_crash().await?;
+    pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
+        let (calls, called) = watch::channel(Calls::default());
+        let mut lanes = JoinSet::new();
+        for outlet in self.outlets {
+            lanes.spawn(Lane::new(outlet, self.persist.clone(), self.tally.clone()).run(called.clone()));
+        }
+        drop(called);
         loop {
-            self.drain(&mut written).await?;
-            if woken.recv().await.is_none() {
-                // The judge's last commit may have come after our last look.
-                return self.drain(&mut written).await;
+            tokio::select! {
+                wake = woken.recv() => match wake {
+                    Some(()) => calls.send_modify(|_| ()),
+                    None => break,
+                },
+                () = self.reopen.0.notified() => calls.send_modify(|calls| calls.reopen += 1),
+                // A lane ends by itself only when it cannot go on.
+                Some(ended) = lanes.join_next() => result(ended)?,
             }
         }
-    }
-
-    /// Delivers until nothing waits.
-    async fn drain(&mut self, written: &mut HashSet<String>) -> Result<(), PipelineError> {
-        loop {
-            let batch = self.persist.call(|store| store.waiting(capacity::DELIVERY_BATCH)).await?;
-            if batch.is_empty() {
-                return Ok(());
-            }
-            self.deliver(batch, written).await?;
+        drop(calls);
+        let mut first = Ok(());
+        while let Some(ended) = lanes.join_next().await {
+            first = first.and(result(ended));
         }
+        first
     }
+}
 
-    /// Alerts that stand in the file though the outbox does not say so: the last run was killed in between. Only the
-    /// first batch can be such.
-    async fn left_by_a_crash(&mut self) -> Result<HashSet<String>, PipelineError> {
-        let waiting = self.persist.call(|store| store.waiting(capacity::DELIVERY_BATCH)).await?;
-        if waiting.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let ids = waiting.into_iter().map(|alert| alert.alert_id).collect();
-        Ok(tokio::task::block_in_place(|| self.sink.already_written(&ids))?)
-    }
-
-    async fn deliver(&mut self, batch: Vec<Waiting>, written: &mut HashSet<String>) -> Result<(), PipelineError> {
-        let fresh: Vec<&Waiting> = batch.iter().filter(|alert| !written.remove(&alert.alert_id)).collect();
-        if !fresh.is_empty() {
-            self.append(&fresh).await?;
-        }
-        let (count, seqs) = (fresh.len(), batch.iter().map(|alert| alert.seq).collect::<Arc<[i64]>>());
-        self.persist.call(move |store| store.mark_delivered(&seqs, Utc::now())).await?;
-        self.tally.delivered(count);
-        Ok(())
-    }
-
-    async fn append(&mut self, alerts: &[&Waiting]) -> Result<(), SinkError> {
-        let mut pauses = Pauses::new();
-        loop {
-            let lines = alerts.iter().map(|alert| alert.line.as_str());
-            match tokio::task::block_in_place(|| self.sink.append(lines)) {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    if !self.persist.wait(&mut pauses, &error).await {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
+fn result(ended: Result<Result<(), PipelineError>, JoinError>) -> Result<(), PipelineError> {
+    ended.unwrap_or(Err(PipelineError::Panicked { stage: "deliver" }))
 }

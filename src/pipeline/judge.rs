@@ -79,6 +79,9 @@ impl Judge {
                 store.pending_count()
             })
             .await?;
+        if alerts > 0 {
+            crate::sink::step::pass(crate::sink::step::Step::Committed);
+        }
         self.tally.judged(alerts, total - alerts - unscorable, unscorable);
         self.backlog.set(waiting);
         if alerts > 0 {

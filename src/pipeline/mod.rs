@@ -9,8 +9,10 @@ mod deliver;
 mod fetch;
 mod history;
 mod judge;
+mod lane;
 mod persist;
 mod poll;
+mod round;
 mod schedule;
 mod stages;
 mod tally;
@@ -28,11 +30,12 @@ use tokio_util::sync::CancellationToken;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
-use crate::sink::{JsonlSink, SinkError};
+use crate::sink::{Outlet, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
+pub use deliver::Reopen;
 pub use history::{History, Rejects, feed_history};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
@@ -46,7 +49,7 @@ pub enum PipelineError {
     /// The model failed.
     #[error(transparent)]
     Score(#[from] ScoreError),
-    /// The alert file refused.
+    /// A sink refused.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Stages did not finish in time after the run was told to stop.
@@ -116,7 +119,9 @@ pub struct Flow {
     /// What is an alert.
     pub rule: AlertRule,
     /// Where alerts go.
-    pub sink: JsonlSink,
+    pub outlets: Vec<Outlet>,
+    /// Asks the sinks to open their files anew.
+    pub reopen: Reopen,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -193,13 +198,13 @@ fn judging(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, sink, mode, tally } = flow;
+    let Flow { store, scorer, rule, outlets, reopen, mode, tally } = flow;
     let persist = persist::Persist { store, mode, stop: stop.clone() };
     let shared = (persist.clone(), backlog.clone(), judge_wake);
     let judge =
         judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
-    stages.spawn("deliver", deliver::Deliver { persist, sink, tally }.run(deliver_woken));
+    stages.spawn("deliver", deliver::Deliver { persist, outlets, reopen, tally }.run(deliver_woken));
     shared
 }
 

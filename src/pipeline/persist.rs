@@ -40,7 +40,7 @@ impl Persist {
     }
 
     /// Waits for the next try; false when there is none.
-    pub async fn wait(&self, pauses: &mut Pauses, error: &(dyn std::error::Error + Sync)) -> bool {
+    async fn wait(&self, pauses: &mut Pauses, error: &(dyn std::error::Error + Sync)) -> bool {
         if self.mode == Mode::Once || self.stop.is_cancelled() {
             return false;
         }
@@ -54,7 +54,7 @@ impl Persist {
 }
 
 /// Doubling pauses.
-pub(super) struct Pauses(Duration);
+struct Pauses(Duration);
 
 impl Pauses {
     pub fn new() -> Self {

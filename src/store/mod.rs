@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod items;
 mod outbox;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -28,13 +29,15 @@ pub use health::Health;
 pub use history::{Batch, JudgedCounts, Outlet, Resume, Sighting, SourceCounts, SourceState};
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
+    include_str!("migrations/0003_sink.sql"),
     include_str!("migrations/0006_backfill.sql"),
 ];
 

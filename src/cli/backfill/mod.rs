@@ -89,6 +89,7 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
             Store::open(&setup.state)?.copy_to(copy.path())?;
             setup.state = copy.path().to_owned();
             setup.loaded.config.output.file = "dry-run.jsonl".into();
+            setup.loaded.config.sink.clear();
             once(&setup, &args)
         }
     }

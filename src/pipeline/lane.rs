@@ -1,0 +1,344 @@
+//! One sink's way through the outbox: read, hand over, mark.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::deliver::Calls;
+use super::persist::Persist;
+use super::round::{Fate, Round};
+use super::{Mode, PipelineError, Tally, capacity};
+use crate::schedule::Jitter;
+use crate::sink::step::{self, Step};
+use crate::sink::{Delivery, Next, Outlet, SinkError};
+use crate::store::{Failure, Settled, Waiting};
+
+/// How long a stopping run waits for the answer of a sink outside of this machine. What it took without our knowing it is
+/// sent again, under the same delivery id.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A next try that is further away than any that is ever set comes of a clock that was set back.
+const FAR: Duration = Duration::from_secs(2 * 86_400);
+
+pub(super) struct Lane {
+    outlet: Outlet,
+    persist: Persist,
+    tally: Arc<Tally>,
+    /// Read and not yet settled, in order.
+    ahead: VecDeque<Waiting>,
+    /// The last alert that was read.
+    read: i64,
+    /// The last alert that is marked.
+    marked: i64,
+    /// Ids of alerts behind `marked` that the sink has.
+    has: HashSet<String>,
+    /// What the sink has taken and not yet made safe, and when it is to be.
+    held: Option<(Settled, Instant)>,
+    failing: Option<(Failure, Option<SinkError>)>,
+}
+
+impl Lane {
+    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
+        let (ahead, has) = (VecDeque::new(), HashSet::new());
+        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, held: None, failing: None }
+    }
+
+    /// Delivers until the calls end and nothing waits that can be delivered.
+    pub async fn run(mut self, mut calls: watch::Receiver<Calls>) -> Result<(), PipelineError> {
+        let ended = self.work_on_calls(&mut calls).await;
+        tokio::task::block_in_place(|| self.outlet.sink.close());
+        ended
+    }
+
+    async fn work_on_calls(&mut self, calls: &mut watch::Receiver<Calls>) -> Result<(), PipelineError> {
+        self.start().await?;
+        let mut reopened = 0;
+        loop {
+            self.work().await?;
+            if !self.wait(calls).await {
+                return self.finish().await;
+            }
+            let asked = calls.borrow_and_update().reopen;
+            if asked != reopened {
+                reopened = asked;
+                self.reopen();
+            }
+        }
+    }
+
+    /// Goes on where the last run was.
+    async fn start(&mut self) -> Result<(), PipelineError> {
+        let name = self.outlet.name.clone();
+        let Some(state) = self.persist.call(move |store| store.sink(&name)).await? else { return Ok(()) };
+        (self.read, self.marked) = (state.cursor, state.cursor);
+        // What is on this machine is tried at once: whoever starts the program may just have mended it.
+        if state.tries > 0 && self.outlet.remote {
+            let error = state.closed.or(state.error).unwrap_or_default();
+            let failure = Failure { tries: state.tries, since: state.since, next_try: state.next_try, error };
+            tracing::warn!(sink = self.outlet.name, waiting = state.waiting, error = failure.error, next_try = ?failure.next_try,
+                "a sink has not taken its alerts");
+            self.failing = Some((failure, None));
+        }
+        self.compare().await
+    }
+
+    /// Alerts that the sink has though the store does not say so: the last run was killed in between.
+    async fn compare(&mut self) -> Result<(), PipelineError> {
+        let cursor = self.marked;
+        let read = move |store: &mut crate::store::Store| {
+            let waiting = store.waiting(cursor, capacity::UNMARKED)?;
+            Ok((waiting, store.settled_ids(cursor, capacity::UNMARKED)?))
+        };
+        let (waiting, settled) = self.persist.call(read).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = waiting.into_iter().map(|alert| alert.alert_id).collect();
+        let settled = settled.into_iter().collect();
+        match self.outlet.sink.already_has(&waiting, &settled).await {
+            Ok(has) => self.has = has,
+            // Not to know is no reason to repeat what may be there already.
+            Err(error) => return Err(error.into()),
+        }
+        if !self.has.is_empty() {
+            tracing::info!(
+                sink = self.outlet.name,
+                alerts = self.has.len(),
+                "delivered before the last run ended; not repeated"
+            );
+        }
+        Ok(())
+    }
+
+    /// Delivers until nothing waits, or the sink is to be left alone.
+    async fn work(&mut self) -> Result<(), PipelineError> {
+        loop {
+            if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
+                self.make_safe().await?;
+            }
+            if self.rests(Utc::now()) || self.is_stopping() || !self.refill().await? {
+                return Ok(());
+            }
+            self.round().await?;
+        }
+    }
+
+    /// Whether the sink is to be left alone for now.
+    fn rests(&self, now: DateTime<Utc>) -> bool {
+        let Some((failure, _)) = &self.failing else { return false };
+        match failure.next_try {
+            None => true,
+            Some(next) => (next - now).to_std().is_ok_and(|wait| wait > Duration::ZERO && wait < FAR),
+        }
+    }
+
+    /// A run that stops does not begin to talk to somebody else.
+    fn is_stopping(&self) -> bool {
+        self.outlet.remote && self.persist.stop.is_cancelled()
+    }
+
+    /// Reads on where nothing is left of what was read; false when nothing waits.
+    async fn refill(&mut self) -> Result<bool, PipelineError> {
+        if self.ahead.is_empty() {
+            let read = self.read;
+            self.ahead = self.persist.call(move |store| store.waiting(read, capacity::DELIVERY_BATCH)).await?.into();
+            self.read = self.ahead.back().map_or(self.read, |last| last.seq);
+            if !self.ahead.is_empty() {
+                step::pass(Step::Read);
+            }
+        }
+        Ok(!self.ahead.is_empty())
+    }
+
+    /// Hands over as much as the sink takes at once, and marks what came of it.
+    async fn round(&mut self) -> Result<(), PipelineError> {
+        let fates = self.fates();
+        let sent: Vec<&Waiting> =
+            self.ahead.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Send).map(|(alert, _)| alert).collect();
+        let delivery = if sent.is_empty() {
+            Delivery::default()
+        } else {
+            let stop = &self.persist.stop;
+            tokio::select! {
+                delivery = self.outlet.sink.deliver(&sent) => delivery,
+                () = patience(stop, self.outlet.remote) => return Ok(()),
+            }
+        };
+        let Delivery { taken, refused } = delivery;
+        let next = refused.map(|(seq, error)| (seq, self.next(&error), error));
+        let parked = next.as_ref().and_then(|(seq, next, _)| match next {
+            Next::Park(reason) => Some((*seq, reason.clone())),
+            _ => None,
+        });
+        let round = Round::of(self.ahead.iter().zip(fates), &taken, parked.as_ref());
+        self.note(round).await?;
+        if let Some((_, next, error)) = next {
+            self.failed(next, error).await?;
+        }
+        Ok(())
+    }
+
+    /// What is to become of the alerts that were read, up to as many as the sink takes at once.
+    fn fates(&self) -> Vec<Fate> {
+        let mut room = self.outlet.sink.most();
+        let mut fates = Vec::with_capacity(self.ahead.len());
+        for alert in &self.ahead {
+            let fate = if self.has.contains(&alert.alert_id) {
+                Fate::Has
+            } else if !self.outlet.filter.admits(alert) {
+                Fate::Skip
+            } else if room == 0 {
+                break;
+            } else {
+                room -= 1;
+                Fate::Send
+            };
+            fates.push(fate);
+        }
+        fates
+    }
+
+    /// Takes note of what a round came to: marked at once, or when the sink has made it safe.
+    async fn note(&mut self, round: Round) -> Result<(), PipelineError> {
+        let Round { settled, alerts, fresh, has } = round;
+        self.has.extend(has);
+        for alert in self.ahead.drain(..alerts) {
+            self.has.remove(&alert.alert_id);
+        }
+        if alerts == 0 {
+            return Ok(());
+        }
+        for (seq, reason) in &settled.parked {
+            tracing::error!(sink = self.outlet.name, seq, reason, "an alert is parked: this sink will not get it");
+        }
+        if fresh > 0 && self.outlet.is_main() {
+            self.tally.delivered(fresh);
+        }
+        match (&mut self.held, self.outlet.sink.sync_every()) {
+            (Some((held, _)), _) => held.add(settled),
+            (held @ None, Some(every)) => *held = Some((settled, Instant::now() + every)),
+            (None, None) => return self.mark(settled).await,
+        }
+        if self.held.as_ref().is_some_and(|(held, _)| held.cursor - self.marked >= capacity::UNMARKED as i64 / 2) {
+            self.make_safe().await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, settled: Settled) -> Result<(), PipelineError> {
+        let (name, cursor, is_progress) = (self.outlet.name.clone(), settled.cursor, settled.is_progress());
+        self.persist.call(move |store| store.settle(&name, &settled, Utc::now())).await?;
+        step::pass(Step::Marked);
+        self.marked = cursor;
+        if is_progress && self.failing.take().is_some() {
+            tracing::info!(sink = self.outlet.name, "the sink takes alerts again");
+        }
+        Ok(())
+    }
+
+    /// Has the sink make safe what it took, and marks it. What it could not make safe it has no longer.
+    async fn make_safe(&mut self) -> Result<(), PipelineError> {
+        let Some((held, _)) = self.held.take() else { return Ok(()) };
+        match self.outlet.sink.sync().await {
+            Ok(()) => {
+                step::pass(Step::Synced);
+                self.mark(held).await
+            }
+            Err(error) => {
+                self.ahead.clear();
+                self.has.clear();
+                self.read = self.marked;
+                let next = self.next(&error);
+                self.failed(next, error).await
+            }
+        }
+    }
+
+    fn next(&self, error: &SinkError) -> Next {
+        let now = Utc::now();
+        let chance = Jitter::of(now.timestamp_millis(), self.marked);
+        self.outlet.retry.after(self.failing.as_ref().map(|(failure, _)| failure), error, now, chance)
+    }
+
+    /// Takes note of a failure. A run that ends by itself has failed with its main file.
+    async fn failed(&mut self, next: Next, error: SinkError) -> Result<(), PipelineError> {
+        let name = self.outlet.name.clone();
+        let failure = match next {
+            Next::Park(_) => {
+                self.failing = None;
+                return Ok(());
+            }
+            Next::Again(failure) => {
+                let retry_in_s = failure.next_try.map_or(0, |next| (next - Utc::now()).num_seconds());
+                tracing::error!(sink = name, %error, tries = failure.tries, retry_in_s, "alerts wait until this is mended");
+                failure
+            }
+            Next::Close(failure) => {
+                tracing::error!(sink = name, %error, "the sink is closed until its configuration changes; its alerts wait");
+                failure
+            }
+        };
+        let noted = failure.clone();
+        self.persist.call(move |store| store.sink_failed(&name, &noted)).await?;
+        if self.outlet.is_main() && self.persist.mode == Mode::Once {
+            return Err(error.into());
+        }
+        self.failing = Some((failure, Some(error)));
+        Ok(())
+    }
+
+    /// Waits for a call or until there is something to do; false when there will be no more calls.
+    async fn wait(&self, calls: &mut watch::Receiver<Calls>) -> bool {
+        let next_try = self.failing.as_ref().and_then(|(failure, _)| failure.next_try);
+        let rest = next_try.map(|next| (next - Utc::now()).to_std().unwrap_or_default().min(FAR));
+        let sync = self.held.as_ref().map(|(_, due)| due.saturating_duration_since(Instant::now()));
+        let pause = rest.into_iter().chain(sync).min();
+        tokio::select! {
+            call = calls.changed() => call.is_ok(),
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => true,
+        }
+    }
+
+    /// Opens anew what the sink writes to; what kept it from its work may have gone.
+    fn reopen(&mut self) {
+        match tokio::task::block_in_place(|| self.outlet.sink.reopen()) {
+            Ok(()) if !self.outlet.remote => self.failing = None,
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(sink = self.outlet.name, %error, "cannot reopen; going on with what was open")
+            }
+        }
+    }
+
+    /// Delivers what has come since the last look, as far as the sink takes it now.
+    async fn finish(&mut self) -> Result<(), PipelineError> {
+        self.work().await?;
+        self.make_safe().await?;
+        let Some((failure, error)) = self.failing.take() else { return Ok(()) };
+        match error {
+            Some(error) if self.outlet.is_main() => Err(error.into()),
+            _ => {
+                tracing::warn!(
+                    sink = self.outlet.name,
+                    error = failure.error,
+                    "alerts of this sink wait for the next run"
+                );
+                self.tally.sink_behind();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Ends when a stopping run has waited long enough for somebody else.
+async fn patience(stop: &tokio_util::sync::CancellationToken, remote: bool) {
+    if !remote {
+        return std::future::pending().await;
+    }
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}

@@ -400,3 +400,20 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
     assert!(found == expected);
     assert_eq!(counts["sources"], expected_counts["sources"]);
 }
+
+#[test]
+fn alerts_come_by_time_where_that_is_asked_and_a_page_shows_them() {
+    let history = History::new();
+    history.file("a.jsonl", items(0..300));
+    let (page, out) = (history.files.path().join("../page.html"), history.program.dir.path().join("sorted.jsonl"));
+    let page = std::path::absolute(history.program.dir.path().join(page.file_name().unwrap())).unwrap();
+    let flags = ["--sort", "--report", page.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let (code, counts) = history.all(&flags);
+    assert_eq!((code, &counts["delivered"]), (0, &json!(30)));
+    let alerts = program::read_alerts(&out);
+    let times: Vec<&str> = alerts.iter().map(|alert| alert["item"]["published"].as_str().unwrap()).collect();
+    assert!(times.len() == 30 && times.is_sorted(), "{times:?}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<b>30</b> alerts among 300 items from 2024-05-"), "{page}");
+    assert!(page.contains("Outlet") && !page.contains("<script"));
+}

@@ -59,15 +59,28 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 /// Loads the model, opens the sinks, starts `stages` on them, and waits until they end or a signal comes.
 pub(super) async fn drive(
     setup: &Setup,
+    store: Store,
+    mode: Mode,
+    stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
+) -> anyhow::Result<Totals> {
+    let tally = Arc::new(Tally::default());
+    let progress = Progress::start(&tally, mode);
+    drive_with(setup, store, mode, tally, progress, stages).await
+}
+
+/// As [`drive`], with a progress of the caller's.
+pub(super) async fn drive_with(
+    setup: &Setup,
     mut store: Store,
     mode: Mode,
+    tally: Arc<Tally>,
+    progress: Progress,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
     let config = setup.config();
     let outlets = open_sinks(setup)?;
     store.sync_sinks(&outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect::<Vec<_>>())?;
     let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
-    let tally = Arc::new(Tally::default());
     let (stop, reopen) = (CancellationToken::new(), Reopen::default());
     let work = async {
         let scorer = Worker::from_config(&config.model).await?;
@@ -77,7 +90,6 @@ pub(super) async fn drive(
         let stages = stages(flow, &stop)?;
         anyhow::Ok(stages.join(config.run.drain).await?)
     };
-    let progress = Progress::start(&tally, mode);
     let ended =
         crate::shutdown::on_signals(&stop, &reopen, progress.beside(work)).await.context("install signal handlers")?;
     ended?;

@@ -28,8 +28,8 @@ pub struct History {
     pub run: Identity,
     /// Where records that cannot be read go.
     pub rejects: Option<Rejects>,
-    /// Told what each group came to, by source.
-    pub taken: Box<dyn Fn(usize, &SourceCounts) + Send + Sync>,
+    /// Told what each batch came to once it is taken in.
+    pub taken: Box<dyn Fn(&Batch, &SourceCounts) + Send + Sync>,
 }
 
 /// The file of rejects: JSON lines, cut back to what was committed when a run goes on.
@@ -139,7 +139,7 @@ impl TakeIn {
             .await?;
         for (batch, counts) in group.iter().zip(&counts) {
             self.tally.history(counts);
-            (self.history.taken)(batch.source, counts);
+            (self.history.taken)(batch, counts);
         }
         self.judged(waiting).await;
         Ok(())

@@ -1,6 +1,7 @@
 //! `demarche backfill`: history through the same pipeline.
 
 mod days;
+mod progress;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -11,18 +12,24 @@ use chrono::Utc;
 use clap::Args;
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use progress::Live;
 
 use super::exit::UsageError;
-use super::flow::{FlowArgs, block_on, drive};
+use super::flow::{FlowArgs, block_on, drive_with};
+use super::progress::Progress;
 use super::setup::{Setup, credentials, setup};
 use super::{Common, Exit};
-use crate::backfill::{Caps, FieldMap, Limits, Pages, Plan, Rules, Source, Web, Window, Work, read_sources};
+use crate::backfill::{
+    Caps, Digest, FieldMap, Limits, Pages, Plan, Rules, Source, Web, Window, Work, read_sources, sort_into,
+};
 use crate::classify::Prefilter;
 use crate::fetch::Fetcher;
 use crate::item::Identity;
-use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Totals, feed_history};
+use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Tally, Totals, feed_history};
 use crate::schedule::HostGate;
-use crate::store::{Resume, Store};
+use crate::store::{Batch, Resume, SourceCounts, Store};
 
 /// Arguments of `backfill`.
 #[derive(Debug, Args)]
@@ -61,6 +68,12 @@ pub struct BackfillArgs {
     /// Write what cannot be read to this file, a JSON line each, with its place.
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
+    /// Write the alerts by published time, once all sources are read, instead of as they come.
+    #[arg(long)]
+    sort: bool,
+    /// Write what was found to this file as one page: alerts by time, stage, story and feed.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Pieces parsed at once; as many as there are processors if left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     jobs: Option<u16>,
@@ -82,7 +95,7 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
     }
     let _lock = Store::lock(&setup.state)?;
     match args.dry_run {
-        false => once(&setup, &args),
+        false => once(&mut setup, &args),
         true => {
             // On a copy of the state: what is known counts, and nothing is left behind.
             let copy = tempfile::tempdir().context("make a temporary directory")?;
@@ -90,25 +103,44 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
             setup.state = copy.path().to_owned();
             setup.loaded.config.output.file = "dry-run.jsonl".into();
             setup.loaded.config.sink.clear();
-            once(&setup, &args)
+            once(&mut setup, &args)
         }
     }
 }
 
 /// One backfill on the state of `setup`.
-fn once(setup: &Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
+fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let backfill = Backfill::new(args)?;
     let mut store = Store::open(&setup.state)?;
     if args.restart {
         store.forget_history(backfill.run)?;
     }
     let resume = store.begin_history(backfill.run, Utc::now())?;
-    let totals =
-        block_on(drive(setup, store, Mode::Once, |flow, stop| Ok(backfill.stages(setup, args, &resume, flow, stop)?)))?;
+    let out = setup.alert_file();
+    if args.sort {
+        setup.loaded.config.output.file = backfill.unsorted(setup)?;
+    }
+    let setup = &*setup;
+    let tally = Arc::new(Tally::default());
+    let live = Live::new(&backfill.sources, &resume, tally.clone());
+    let showing = live.show(&backfill.sources).context("show the progress")?;
+    let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, &resume, &live, flow, stop);
+    let progress = Progress::none(&tally);
+    let totals = block_on(drive_with(setup, store, Mode::Once, tally, progress, stages))?;
+    drop(showing);
     let mut store = Store::open(&setup.state)?;
-    let report = backfill.close(&mut store, &totals)?;
-    let file = if args.dry_run { Path::new("nowhere (dry run)").to_owned() } else { setup.alert_file() };
-    report.show(args.json, &file)?;
+    let report = backfill.table(&mut store, &totals)?;
+    if args.sort && (report.done() || args.limit.is_some()) {
+        sort_into(&setup.alert_file(), &out)?;
+    }
+    if let Some(page) = &args.report {
+        backfill.page(&store, &report, page)?;
+    }
+    // One that has come to its end is forgotten: the next begins anew, and knows what it has read.
+    if report.done() {
+        store.forget_history(backfill.run)?;
+    }
+    report.show(args.json, if args.dry_run { Path::new("nowhere (dry run)") } else { &out })?;
     Ok(report.exit())
 }
 
@@ -132,8 +164,9 @@ impl Backfill {
         setup: &Setup,
         args: &BackfillArgs,
         resume: &Resume,
+        live: &Arc<Live>,
         flow: Flow,
-        stop: &tokio_util::sync::CancellationToken,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Stages> {
         let config = setup.config();
         let prefilter = Prefilter::new(&config.model, &flow.scorer.model(), flow.rule.threshold)?;
@@ -156,13 +189,29 @@ impl Backfill {
         };
         let rejects = args.rejects.as_deref().filter(|_| !args.dry_run);
         let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
-        let history = History { run: self.run, rejects, taken: Box::new(|_, _| {}) };
+        let live = live.clone();
+        let taken = Box::new(move |batch: &Batch, counts: &SourceCounts| live.taken(batch.source, counts, batch.done));
+        let history = History { run: self.run, rejects, taken };
         let (work, stopping) = (Arc::new(work), stop.clone());
         Ok(feed_history(flow, history, |batches| read_sources(plan, work, batches, stopping).boxed(), stop))
     }
 
-    /// What the backfill came to; one that has come to its end is forgotten.
-    fn close(&self, store: &mut Store, totals: &Totals) -> anyhow::Result<table::Report> {
+    /// Where alerts stand until they are sorted.
+    fn unsorted(&self, setup: &Setup) -> anyhow::Result<PathBuf> {
+        Ok(std::path::absolute(setup.state.join(format!("backfill-{}.jsonl", self.run)))?)
+    }
+
+    /// Writes the page.
+    fn page(&self, store: &Store, report: &table::Report, path: &Path) -> anyhow::Result<()> {
+        let mut digest = Digest::default();
+        store.alerts_of_history(self.run, |line| digest.add(line))?;
+        let sources: Vec<String> = self.sources.iter().map(Source::name).collect();
+        let page = digest.html(&sources, report.read(), Utc::now());
+        std::fs::write(path, page).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// What the backfill came to.
+    fn table(&self, store: &mut Store, totals: &Totals) -> anyhow::Result<table::Report> {
         let resume = store.begin_history(self.run, Utc::now())?;
         let judged = store.judged_history(self.run)?;
         let rows = self.sources.iter().enumerate().map(|(index, source)| {
@@ -174,11 +223,7 @@ impl Backfill {
                 judged: judged.get(&index).copied().unwrap_or_default(),
             }
         });
-        let report = table::Report { rows: rows.collect(), totals: *totals };
-        if report.done() {
-            store.forget_history(self.run)?;
-        }
-        Ok(report)
+        Ok(table::Report { rows: rows.collect(), totals: *totals })
     }
 }
 

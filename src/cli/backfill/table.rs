@@ -61,6 +61,11 @@ impl Report {
         self.rows.iter().all(|row| row.done)
     }
 
+    /// Records read, of all sources.
+    pub fn read(&self) -> u64 {
+        self.rows.iter().map(|row| row.counts.read).sum()
+    }
+
     /// All well, something was rejected, or nothing could be read at all.
     pub fn exit(&self) -> Exit {
         let sum = |count: fn(&SourceCounts) -> u64| self.rows.iter().map(|row| count(&row.counts)).sum::<u64>();

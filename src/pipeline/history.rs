@@ -22,6 +22,9 @@ use crate::store::{Batch, SourceCounts};
 /// How often it is looked whether what an earlier run left waiting has been judged.
 const LEFT_OVER: Duration = Duration::from_millis(20);
 
+/// Told what each batch came to.
+pub type Taken = dyn Fn(&Batch, &SourceCounts) + Send + Sync;
+
 /// What a backfill is to the pipeline.
 pub struct History {
     /// What its positions are kept under.
@@ -29,7 +32,7 @@ pub struct History {
     /// Where records that cannot be read go.
     pub rejects: Option<Rejects>,
     /// Told what each batch came to once it is taken in.
-    pub taken: Box<dyn Fn(&Batch, &SourceCounts) + Send + Sync>,
+    pub taken: Box<Taken>,
 }
 
 /// The file of rejects: JSON lines, cut back to what was committed when a run goes on.

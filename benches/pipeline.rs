@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
 use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, History, Mode, Reopen, Tally, Totals, feed_history};
+use demarche::pipeline::{AlertRule, Flow, Handles, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use futures_util::FutureExt;
@@ -78,12 +78,15 @@ fn run(documents: &Path) -> Totals {
         let (store, thread) = StoreHandle::start(Store::open(state.path()).expect("a database")).expect("a thread");
         let policy = FilePolicy::plain(Fsync::Never);
         let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
+        let stop = CancellationToken::new();
+        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store: store.clone(),
-            scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            reopen: Reopen::default(),
+            handles,
+            orders,
             mode: Mode::Once,
             tally: tally.clone(),
         };
@@ -101,7 +104,7 @@ fn run(documents: &Path) -> Totals {
         let run = Identity::of(&["bench"]);
         store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
         drop(store);
-        let (stop, history) = (CancellationToken::new(), History { run, rejects: None, taken: Box::new(|_, _| {}) });
+        let history = History { run, rejects: None, taken: Box::new(|_, _| {}) };
         let reading = stop.clone();
         let read = |batches| read_sources(plan, work, batches, reading).boxed();
         feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");

@@ -11,9 +11,9 @@ use super::exit::UsageError;
 use super::progress::Progress;
 use super::setup::{Setup, secret};
 use crate::classify::{AlertOn, ClassifyConfig, Threshold, Worker};
-use crate::pipeline::{AlertRule, Flow, Mode, Reopen, Stages, Tally, Totals};
+use crate::pipeline::{AlertRule, Flow, Handles, Mode, Stages, Tally, Totals};
 use crate::sink::{OpenError, Outlet, Parts};
-use crate::store::{Store, StoreHandle};
+use crate::store::{Store, StoreHandle, StoreThread};
 
 /// Flags over the configuration that every flow has.
 #[derive(Debug, Default, Args)]
@@ -56,45 +56,93 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(work)
 }
 
-/// Loads the model, opens the sinks, starts `stages` on them, and waits until they end or a signal comes.
+/// What stays from one configuration to the next while the program runs.
+#[derive(Default)]
+pub(super) struct Session {
+    /// Ends everything.
+    pub stop: CancellationToken,
+    /// What was done since the start.
+    pub tally: Arc<Tally>,
+    /// Whether the caller shows how far it is.
+    quiet: bool,
+    scorer: Option<(ClassifyConfig, Arc<Worker>)>,
+}
+
+/// Everything that a run needs and that may fail to be had, ready.
+pub(super) struct Opened {
+    store: StoreHandle,
+    thread: StoreThread,
+    outlets: Vec<Outlet>,
+    scorer: Arc<Worker>,
+    rule: AlertRule,
+    mode: Mode,
+}
+
+impl Session {
+    /// One whose caller shows how far it is.
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
+    /// Opens the sinks and loads the model, unless it is the one that is loaded.
+    pub async fn open(&mut self, setup: &Setup, mut store: Store, mode: Mode) -> anyhow::Result<Opened> {
+        let outlets = open_sinks(setup)?;
+        let known: Vec<_> = outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect();
+        let model = &setup.config().model;
+        let scorer = match &self.scorer {
+            Some((config, scorer)) if config == model => scorer.clone(),
+            _ => Arc::new(Worker::from_config(model).await?),
+        };
+        let rule = rule(model, &scorer);
+        tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
+        self.scorer = Some((model.clone(), scorer.clone()));
+        store.sync_sinks(&known)?;
+        let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
+        Ok(Opened { store, thread, outlets, scorer, rule, mode })
+    }
+
+    /// Starts `stages` on what was opened and waits until they end. SIGTERM and SIGINT end them, SIGHUP calls `hang_up`.
+    pub async fn run(
+        &self,
+        setup: &Setup,
+        opened: Opened,
+        hang_up: impl Fn(&Handles),
+        stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
+    ) -> anyhow::Result<()> {
+        let Opened { store, thread, outlets, scorer, rule, mode } = opened;
+        let (handles, orders) = Handles::of(&self.stop);
+        let tally = self.tally.clone();
+        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), orders, mode, tally };
+        let work = async {
+            let stages = stages(flow, &self.stop)?;
+            anyhow::Ok(stages.join(setup.config().run.drain).await?)
+        };
+        let progress = if self.quiet { Progress::none(&self.tally) } else { Progress::start(&self.tally, mode) };
+        let work = progress.beside(work);
+        let work = crate::notify::beside(mode, &handles.pulse, &self.tally, &self.stop, work);
+        let signals = crate::shutdown::on_signals(&self.stop, || hang_up(&handles), work);
+        signals.await.context("install signal handlers")??;
+        tokio::task::block_in_place(|| thread.join());
+        Ok(())
+    }
+
+    /// What was done since the start.
+    pub fn totals(&self) -> Totals {
+        self.tally.totals()
+    }
+}
+
+/// One run over one configuration.
 pub(super) async fn drive(
+    mut session: Session,
     setup: &Setup,
     store: Store,
     mode: Mode,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
-    let tally = Arc::new(Tally::default());
-    let progress = Progress::start(&tally, mode);
-    drive_with(setup, store, mode, tally, progress, stages).await
-}
-
-/// As [`drive`], with a progress of the caller's.
-pub(super) async fn drive_with(
-    setup: &Setup,
-    mut store: Store,
-    mode: Mode,
-    tally: Arc<Tally>,
-    progress: Progress,
-    stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
-) -> anyhow::Result<Totals> {
-    let config = setup.config();
-    let outlets = open_sinks(setup)?;
-    store.sync_sinks(&outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect::<Vec<_>>())?;
-    let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
-    let (stop, reopen) = (CancellationToken::new(), Reopen::default());
-    let work = async {
-        let scorer = Worker::from_config(&config.model).await?;
-        let rule = rule(&config.model, &scorer);
-        tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
-        let flow = Flow { store, scorer, rule, outlets, reopen: reopen.clone(), mode, tally: tally.clone() };
-        let stages = stages(flow, &stop)?;
-        anyhow::Ok(stages.join(config.run.drain).await?)
-    };
-    let ended =
-        crate::shutdown::on_signals(&stop, &reopen, progress.beside(work)).await.context("install signal handlers")?;
-    ended?;
-    tokio::task::block_in_place(|| thread.join());
-    Ok(tally.totals())
+    let opened = session.open(setup, store, mode).await?;
+    session.run(setup, opened, |handles| handles.sinks.reopen(), stages).await?;
+    Ok(session.totals())
 }
 
 /// The main alert file and the sinks of the configuration.
@@ -107,6 +155,7 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
         delivery: &config.delivery,
         sinks: &config.sink,
         fetch: &config.fetch,
+        replacing: false,
         secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
     crate::sink::open(&parts).map_err(|error| match error {

@@ -12,6 +12,7 @@ mod flow;
 mod list;
 mod parse;
 mod progress;
+mod reload;
 mod run;
 mod score;
 mod setup;

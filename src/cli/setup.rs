@@ -11,11 +11,13 @@ use crate::config::{Config, ConfigError, Loaded, Problem, load};
 use crate::fetch::Credential;
 use crate::opml::Listing;
 use crate::store::FeedSpec;
+use crate::telemetry::Log;
 
 /// The configuration in force.
 pub(super) struct Setup {
     pub loaded: Loaded,
     pub state: PathBuf,
+    pub log: Log,
 }
 
 impl Setup {
@@ -32,16 +34,41 @@ impl Setup {
 
 /// Reads the configuration, lays the common flags over it and starts the log.
 pub(super) fn setup(common: &Common) -> anyhow::Result<Setup> {
+    let loaded = overlaid(common)?;
+    let log = crate::telemetry::start(&loaded.config.log).map_err(|error| UsageError(error.to_string()))?;
+    let state = state(common, &loaded)?;
+    Ok(Setup { loaded, state, log })
+}
+
+impl Setup {
+    /// The same with what the configuration says now. The state directory and the form of the log stay as they are until
+    /// the program is started anew, which is said.
+    pub fn again(&self, common: &Common) -> anyhow::Result<Self> {
+        let loaded = overlaid(common)?;
+        if state(common, &loaded)? != self.state {
+            tracing::warn!(state = %self.state.display(), "[state] dir has changed; the program has to be restarted for it");
+        }
+        if loaded.config.log.format != self.config().log.format {
+            tracing::warn!("[log] format has changed; the program has to be restarted for it");
+        }
+        Ok(Self { loaded, state: self.state.clone(), log: self.log.clone() })
+    }
+}
+
+/// The configuration with the common flags over it.
+fn overlaid(common: &Common) -> anyhow::Result<Loaded> {
     let mut loaded = checked(common.config.as_deref())?;
     let log = &mut loaded.config.log;
     log.format = common.log_format.unwrap_or(log.format);
     log.level = common.log_level.clone().unwrap_or(std::mem::take(&mut log.level));
-    crate::telemetry::start(log).map_err(|error| UsageError(error.to_string()))?;
-    let state = match &common.state {
-        Some(dir) => dir.clone(),
-        None => state_dir(&loaded)?,
-    };
-    Ok(Setup { loaded, state })
+    Ok(loaded)
+}
+
+fn state(common: &Common, loaded: &Loaded) -> anyhow::Result<PathBuf> {
+    match &common.state {
+        Some(dir) => Ok(dir.clone()),
+        None => state_dir(loaded),
+    }
 }
 
 /// The configuration, refused with everything that is wrong with it: keys, values, and what they refer to.

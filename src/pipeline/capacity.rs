@@ -42,6 +42,9 @@ pub const DELIVERY_BATCH: usize = 256;
 /// slower.
 pub const UNMARKED: usize = 16 * DELIVERY_BATCH;
 
+/// Orders to the sinks (reopen, make way). They come from a person; one that waits stands for the next.
+pub const ORDERS: usize = 1;
+
 /// A wake-up is a fact, not a count: one that is waiting stands for all.
 pub const WAKE: usize = 1;
 

@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 use progress::Live;
 
 use super::exit::UsageError;
-use super::flow::{FlowArgs, block_on, drive_with};
-use super::progress::Progress;
+use super::flow::{FlowArgs, Session, block_on, drive};
 use super::setup::{Setup, credentials, setup};
 use super::{Common, Exit};
 use crate::backfill::{
@@ -27,7 +26,7 @@ use crate::backfill::{
 use crate::classify::Prefilter;
 use crate::fetch::Fetcher;
 use crate::item::Identity;
-use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Tally, Totals, feed_history};
+use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Totals, feed_history};
 use crate::schedule::HostGate;
 use crate::store::{Batch, Resume, SourceCounts, Store};
 
@@ -121,12 +120,11 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
         setup.loaded.config.output.file = backfill.unsorted(setup)?;
     }
     let setup = &*setup;
-    let tally = Arc::new(Tally::default());
-    let live = Live::new(&backfill.sources, &resume, tally.clone());
+    let session = Session::quiet();
+    let live = Live::new(&backfill.sources, &resume, session.tally.clone());
     let showing = live.show(&backfill.sources).context("show the progress")?;
     let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, &resume, &live, flow, stop);
-    let progress = Progress::none(&tally);
-    let totals = block_on(drive_with(setup, store, Mode::Once, tally, progress, stages))?;
+    let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
     let mut store = Store::open(&setup.state)?;
     let report = backfill.table(&mut store, &totals)?;

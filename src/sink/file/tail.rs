@@ -13,6 +13,9 @@ use super::closed::Names;
 /// How much is read at once when a file is read from its end, bytes.
 const CHUNK: u64 = 64 * 1024;
 
+/// How often the search begins anew because a file was moved (logrotate) while it went on.
+const MOVED_AT_MOST: usize = 3;
+
 /// Which of `waiting` stand in the alert file or in those it was rotated to. Alerts are written in order, so the search
 /// goes back from the last line of the newest file and ends with the first line of `settled`.
 pub(super) fn written(
@@ -21,18 +24,9 @@ pub(super) fn written(
     settled: &HashSet<String>,
 ) -> io::Result<HashSet<String>> {
     let mut search = Search { waiting, settled, found: HashSet::new() };
-    for file in newest_first(path)? {
-        let ended = match search.read(&file) {
-            Ok(ended) => ended,
-            // Rotated or removed while we look: who did it has it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if file == path => return Err(error),
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "cannot read an old alert file; passed over");
-                continue;
-            }
-        };
-        if ended {
+    for _ in 0..MOVED_AT_MOST {
+        let (ended, moved) = search.look(path)?;
+        if ended || !moved {
             break;
         }
     }
@@ -65,6 +59,23 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Goes through the files; whether a settled line was found, and whether a file was moved or removed meanwhile.
+    fn look(&mut self, path: &Path) -> io::Result<(bool, bool)> {
+        let mut moved = false;
+        for file in newest_first(path)? {
+            match self.read(&file) {
+                Ok(true) => return Ok((true, moved)),
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => moved = true,
+                Err(error) if file == path => return Err(error),
+                Err(error) => {
+                    tracing::warn!(file = %file.display(), %error, "cannot read an old alert file; passed over");
+                }
+            }
+        }
+        Ok((false, moved))
+    }
+
     /// Reads one file; whether a settled line was in it.
     fn read(&mut self, path: &Path) -> io::Result<bool> {
         let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();

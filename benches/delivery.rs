@@ -21,12 +21,15 @@ use demarche::config::Config;
 use demarche::fetch::Fetcher;
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{Delivery, FilePolicy, FileSink, Fsync, Outlet, Sink};
-use demarche::store::{FeedSpec, Store, StoreHandle, Waiting};
+use demarche::store::{FeedSpec, Keep, Store, StoreHandle, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 /// Feeds, each polled once a second.
+/// Nothing is old.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
 const FEEDS: usize = 50;
 
 /// Items in a document: the new ones before old ones, as feeds have it.
@@ -97,20 +100,20 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
     let outlet = Outlet::main(file);
     let (store, thread) = StoreHandle::start(store).expect("a thread");
     let stop = CancellationToken::new();
-    let (handles, orders) = Handles::of(&stop);
     let flow = Flow {
         store,
         scorer: Arc::new(Worker::from_config(&config.model).await.expect("a scorer")),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
-        handles,
-        orders,
+        handles: Handles::of(&stop),
+        keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
         websub: config.websub,
+        serve: config.serve,
         max_body: config.fetch.max_body.as_u64() as usize,
         credentials: HashMap::new(),
         outage: Mutex::default(),

@@ -14,7 +14,7 @@ use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Wo
 use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
-use demarche::store::{Store, StoreHandle};
+use demarche::store::{Keep, Store, StoreHandle};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,9 @@ const ITEMS: usize = 30;
 
 /// As shipped: the pipeline hands over whole batches, so that this is never waited for.
 const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
+
+/// Nothing here grows as old.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Finds every twentieth item relevant, at no cost.
 struct Stub(ModelInfo);
@@ -79,14 +82,13 @@ fn run(documents: &Path) -> Totals {
         let policy = FilePolicy::plain(Fsync::Never);
         let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
         let stop = CancellationToken::new();
-        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store: store.clone(),
             scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             outlets: vec![Outlet::main(file)],
-            handles,
-            orders,
+            handles: Handles::of(&stop),
+            keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
             mode: Mode::Once,
             tally: tally.clone(),
         };

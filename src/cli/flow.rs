@@ -110,11 +110,14 @@ impl Session {
         stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
     ) -> anyhow::Result<()> {
         let Opened { store, thread, outlets, scorer, rule, mode } = opened;
-        let (handles, orders) = Handles::of(&self.stop);
+        // A stage that fails ends this run; only a signal ends the session.
+        let stop = self.stop.child_token();
+        let handles = Handles::of(&stop);
         let tally = self.tally.clone();
-        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), orders, mode, tally };
+        let keep = setup.config().state.keep();
+        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), keep, mode, tally };
         let work = async {
-            let stages = stages(flow, &self.stop)?;
+            let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)
         };
         let progress = if self.quiet { Progress::none(&self.tally) } else { Progress::start(&self.tally, mode) };
@@ -141,7 +144,7 @@ pub(super) async fn drive(
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
     let opened = session.open(setup, store, mode).await?;
-    session.run(setup, opened, |handles| handles.sinks.reopen(), stages).await?;
+    session.run(setup, opened, |handles| handles.reopen.ask(), stages).await?;
     Ok(session.totals())
 }
 
@@ -155,7 +158,6 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
         delivery: &config.delivery,
         sinks: &config.sink,
         fetch: &config.fetch,
-        replacing: false,
         secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
     crate::sink::open(&parts).map_err(|error| match error {

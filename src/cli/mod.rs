@@ -17,6 +17,7 @@ mod run;
 mod score;
 mod setup;
 mod show;
+mod state;
 mod summary;
 mod table;
 

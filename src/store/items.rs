@@ -218,12 +218,14 @@ fn remember(connection: &Connection, poll: &Poll, candidate: &Candidate, seen: &
     if seen.by_alias {
         know(connection, candidate, seen.item, poll.feed, now)?;
     }
-    if now - seen.last_seen < DAY_MS {
+    // A sighting in the future is of a clock that has been set back.
+    if (now - seen.last_seen).abs() < DAY_MS {
         return Ok(());
     }
-    let mut statement = connection.prepare_cached("UPDATE seen SET last_seen = ?2 WHERE key = ?1")?;
+    let sql = "UPDATE seen SET last_seen = ?2, shown = nullif(?3, feed) WHERE key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
     for key in &candidate.keys {
-        statement.execute(params![key.0, now])?;
+        statement.execute(params![key.0, now, poll.feed])?;
     }
     Ok(())
 }

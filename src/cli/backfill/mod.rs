@@ -19,6 +19,7 @@ use progress::Live;
 use super::exit::UsageError;
 use super::flow::{FlowArgs, Session, block_on, drive};
 use super::setup::{Setup, credentials, setup};
+use super::state;
 use super::{Common, Exit};
 use crate::backfill::{
     Caps, Digest, FieldMap, Limits, Pages, Plan, Rules, Source, Web, Window, Work, read_sources, sort_into,
@@ -98,7 +99,7 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
         true => {
             // On a copy of the state: what is known counts, and nothing is left behind.
             let copy = tempfile::tempdir().context("make a temporary directory")?;
-            Store::open(&setup.state)?.copy_to(copy.path())?;
+            state::open(&setup)?.copy_to(copy.path())?;
             setup.state = copy.path().to_owned();
             setup.loaded.config.output.file = "dry-run.jsonl".into();
             setup.loaded.config.sink.clear();
@@ -110,7 +111,7 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
 /// One backfill on the state of `setup`.
 fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let backfill = Backfill::new(args)?;
-    let mut store = Store::open(&setup.state)?;
+    let mut store = state::open(setup)?;
     if args.restart {
         store.forget_history(backfill.run)?;
     }
@@ -126,7 +127,7 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, &resume, &live, flow, stop);
     let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
-    let mut store = Store::open(&setup.state)?;
+    let mut store = state::open(setup)?;
     let report = backfill.table(&mut store, &totals)?;
     if args.sort && (report.done() || args.limit.is_some()) {
         sort_into(&setup.alert_file(), &out)?;

@@ -12,7 +12,7 @@ use super::sitemap;
 use crate::classify::{Prefilter, Text};
 use crate::dedup::{self, IdentityPolicy};
 use crate::item::{Document, Entry, PublishedSource};
-use crate::parse::{Context, decode, detect_languages, parse};
+use crate::parse::{Context, decode, detect_languages, parse_as_declared};
 use crate::store::{Batch, Outlet, Sighting};
 
 /// Which days are read.
@@ -173,7 +173,7 @@ impl Draft<'_> {
         }
         let url = page.url.as_deref().and_then(|url| Url::parse(url).ok());
         let context = Context { content_type: page.content_type.as_deref(), url: url.as_ref() };
-        match parse(&page.body, &context) {
+        match parse_as_declared(&page.body, &context) {
             Ok(document) => self.feed(document, page),
             Err(error) => self.unread(&page, "not a feed", error.to_string()),
         }
@@ -192,15 +192,18 @@ impl Draft<'_> {
         self.batch.counts.documents += u64::from(page.record == 0);
     }
 
-    fn feed(&mut self, document: Document, page: Page) {
+    fn feed(&mut self, mut document: Document, page: Page) {
         self.read_whole(&page);
         let named = page.feed.or(document.self_url).or(page.url).or(document.site);
         let outlet = self.outlet(named.unwrap_or_else(|| format!("file:{}", self.file)), document.title);
         if dedup::ids_repeat(&document.entries) {
             self.batch.outlets[outlet].policy = IdentityPolicy::Link;
         }
-        for (record, entry) in (1..).zip(document.entries) {
-            self.entry(outlet, entry, page.at, Stands { record, byte: page.byte });
+        // Detection costs more than all the rest: the document's language is asked for only if an alert may come of it.
+        let settled: Vec<bool> = document.entries.iter_mut().map(|entry| self.settled(entry)).collect();
+        detect_languages(&mut document.entries, |place| !settled[place]);
+        for ((record, entry), settled) in (1..).zip(document.entries).zip(settled) {
+            self.judged(outlet, entry, page.at, Stands { record, byte: page.byte }, settled);
         }
         if document.dropped > 0 {
             self.batch.counts.read += document.dropped as u64;
@@ -246,11 +249,18 @@ impl Draft<'_> {
         self.entry(outlet, entry, page.at, Stands { record: page.record, byte: page.byte });
     }
 
-    /// An entry on its way to be an item.
-    fn entry(&mut self, outlet: usize, entry: Entry, at: Option<DateTime<Utc>>, stands: Stands) {
+    /// An entry that stands alone on its way to be an item.
+    fn entry(&mut self, outlet: usize, mut entry: Entry, at: Option<DateTime<Utc>>, stands: Stands) {
+        let settled = self.settled(&mut entry);
+        detect_languages(std::slice::from_mut(&mut entry), |_| !settled);
+        self.judged(outlet, entry, at, stands, settled);
+    }
+
+    /// An entry that the quick model has seen.
+    fn judged(&mut self, outlet: usize, entry: Entry, at: Option<DateTime<Utc>>, stands: Stands, settled: bool) {
         self.batch.counts.read += 1;
         let Outlet { url, policy, .. } = &self.batch.outlets[outlet];
-        let Ok(mut candidate) = dedup::candidate(entry, url, *policy, at.unwrap_or(self.now)) else {
+        let Ok(candidate) = dedup::candidate(entry, url, *policy, at.unwrap_or(self.now)) else {
             self.batch.counts.read -= 1;
             return self.reject(Reject::of(self.file, "no text", "").at(stands.record, stands.byte));
         };
@@ -258,10 +268,6 @@ impl Draft<'_> {
         if dated && !self.work.window.holds(candidate.item.published) {
             self.batch.counts.outside += 1;
             return;
-        }
-        let settled = self.settled(&mut candidate.item.entry);
-        if !settled && candidate.item.entry.language.is_none() {
-            detect_languages(std::slice::from_mut(&mut candidate.item.entry));
         }
         self.batch.sightings.push(Sighting { outlet, candidate, settled });
     }

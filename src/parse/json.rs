@@ -99,7 +99,7 @@ fn document(feed: Feed, url: Option<&Url>) -> Document {
     authors.truncate(MAX_SHARED);
     let items = feed.items.unwrap_or_default();
     let entry = |item: Item| entry(item, site_url.iter().chain(url), language.as_ref(), &authors);
-    let mut document = Document {
+    Document {
         format: Format::Json,
         title: feed.title.0.map(|title| plain(&title, Kind::Text, MAX_TITLE)).filter(|title| !title.is_empty()),
         self_url: absolute(feed.feed_url.0),
@@ -109,9 +109,7 @@ fn document(feed: Feed, url: Option<&Url>) -> Document {
         dropped: items.dropped,
         site,
         ..Document::default()
-    };
-    language::detect_missing(&mut document.entries);
-    document
+    }
 }
 
 fn entry<'u>(

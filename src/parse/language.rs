@@ -29,17 +29,22 @@ pub fn declared(tag: &str) -> Option<String> {
     }
 }
 
-/// Fills in the language of entries that declare none, where the words show it surely.
+/// Fills in the language of entries that declare none, where the words show it surely; of those alone that are `wanted`, by
+/// their place.
 ///
 /// Most feeds keep to one language, so a few entries spread over the document speak for the rest; a feed in several
 /// languages is looked at entry by entry.
-pub fn detect_missing(entries: &mut [Entry]) {
-    let missing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.language.is_none()).collect();
+pub fn detect_missing(entries: &mut [Entry], wanted: impl Fn(usize) -> bool) {
+    let all = entries.iter_mut().enumerate().filter(|(_, entry)| entry.language.is_none());
+    let missing: Vec<(usize, &mut Entry)> = all.collect();
+    if !missing.iter().any(|(place, _)| wanted(*place)) {
+        return;
+    }
     let step = (missing.len() / SAMPLE).max(1);
-    let mut sample = missing.iter().step_by(step).filter_map(|entry| detected(entry));
+    let mut sample = missing.iter().step_by(step).filter_map(|(_, entry)| detected(entry));
     let first = sample.next();
     let common = if sample.all(|other| Some(other) == first) { first } else { None };
-    for (n, entry) in missing.into_iter().enumerate() {
+    for (n, (_, entry)) in missing.into_iter().enumerate().filter(|(_, (place, _))| wanted(*place)) {
         entry.language = match common {
             Some(lang)
                 if whatlang::detect_script(&words(entry)).is_some_and(|script| script.langs().contains(&lang)) =>
@@ -161,7 +166,7 @@ mod tests {
     fn detected_of(titles: &[&str]) -> Vec<Option<String>> {
         let mut entries: Vec<Entry> =
             titles.iter().map(|title| Entry { title: (*title).into(), ..Entry::default() }).collect();
-        detect_missing(&mut entries);
+        detect_missing(&mut entries, |_| true);
         entries.into_iter().map(|entry| entry.language).collect()
     }
 

@@ -62,8 +62,26 @@ pub struct Context<'a> {
 /// # Errors
 /// Says what was served instead of a feed, or which layer gave up where; see [`ParseError::kind`].
 pub fn parse(body: &[u8], context: &Context<'_>) -> Result<Document, ParseError> {
-    // the layers are not known to panic; a mistake in one of them must cost one document, not the process
-    catch_unwind(AssertUnwindSafe(|| parse_layers(body, context))).unwrap_or_else(|_| Err(panicked(Layer::Repair)))
+    let all = || {
+        let mut document = parse_layers(body, context)?;
+        language::detect_missing(&mut document.entries, |_| true);
+        Ok(document)
+    };
+    guarded(all)
+}
+
+/// As [`parse`], with languages as declared: for history, which only wants those of what may become an alert
+/// ([`detect_languages`]).
+///
+/// # Errors
+/// Those of [`parse`].
+pub(crate) fn parse_as_declared(body: &[u8], context: &Context<'_>) -> Result<Document, ParseError> {
+    guarded(|| parse_layers(body, context))
+}
+
+/// The layers are not known to panic; a mistake in one of them must cost one document, not the process.
+fn guarded(work: impl FnOnce() -> Result<Document, ParseError>) -> Result<Document, ParseError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked(Layer::Repair)))
 }
 
 fn parse_layers(body: &[u8], context: &Context<'_>) -> Result<Document, ParseError> {

@@ -18,7 +18,7 @@ pub fn document(feed: model::Feed, facts: Facts, beside: Vec<Beside>, url: Optio
     let absolute = |link: String| links::absolute(&link, site_url.iter().chain(url));
     let declared = facts.language.as_deref().and_then(language::declared);
     let entries = feed.entries.into_iter().zip(beside);
-    let mut document = Document {
+    Document {
         format: facts.format.unwrap_or_default(),
         title: feed.title.map(|title| clean(&title, MAX_TITLE)).filter(|title| !title.is_empty()),
         self_url: facts.self_url.and_then(|link| links::absolute(&link, url)),
@@ -28,9 +28,7 @@ pub fn document(feed: model::Feed, facts: Facts, beside: Vec<Beside>, url: Optio
         dropped: facts.dropped,
         entries: entries.map(|(entry, beside)| self::entry(entry, beside, declared.as_ref(), absolute)).collect(),
         site,
-    };
-    language::detect_missing(&mut document.entries);
-    document
+    }
 }
 
 fn entry(

@@ -126,7 +126,7 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, &resume, &live, flow, stop);
     let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
-    let mut store = Store::open(&setup.state)?;
+    let mut store = state::open(setup)?;
     let report = backfill.table(&mut store, &totals)?;
     if args.sort && (report.done() || args.limit.is_some()) {
         sort_into(&setup.alert_file(), &out)?;

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn long_times_are_shown_in_fewer_bars() {
         for (last, unit) in
-            [("2024-06-01", "day"), ("2025-06-01", "week"), ("2032-06-01", "month"), ("2099-01-01", "year")]
+            [("2024-04-01", "day"), ("2025-06-01", "week"), ("2032-06-01", "month"), ("2099-01-01", "year")]
         {
             let mut digest = Digest::default();
             digest.add(&line("2024-01-01", "f", "held", None));

@@ -11,14 +11,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, rss, talks};
+use program::{Program, Running, rss, talks};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Feeds that the alerts come from.
 const FEEDS: usize = 20;
@@ -104,7 +104,6 @@ impl Desk {
         for url in news.urls() {
             command.arg("--feed").arg(url);
         }
-        command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
@@ -129,14 +128,14 @@ impl Desk {
 
     /// Lets it run until both files have everything, and stops it.
     fn finish(&self, news: &News) {
-        let mut child = self.daemon(news, "always").spawn().unwrap();
+        let mut child = Program::start(self.daemon(news, "always"));
         wait_until("every alert is there", || {
             std::thread::sleep(Duration::from_millis(200));
             taken(self.program.dir.path()).iter().all(|count| *count >= news.total as i64)
         });
-        signal("TERM", child.id());
-        wait_until("the daemon has stopped", || child.try_wait().unwrap().is_some());
-        assert_eq!(child.wait().unwrap().code(), Some(0));
+        signal("TERM", child.0.id());
+        wait_until("the daemon has stopped", || child.0.try_wait().unwrap().is_some());
+        assert_eq!(child.0.wait().unwrap().code(), Some(0));
     }
 
     /// Compares with what a run gives that nobody disturbs.
@@ -204,14 +203,14 @@ fn number(name: &str, usual: u64) -> u64 {
 }
 
 /// Waits for the life's end while news come in.
-fn live(child: &mut Child, news: &mut News, life: Duration, each_slice: usize) {
+fn live(child: &mut Running, news: &mut News, life: Duration, each_slice: usize) {
     let end = Instant::now() + life;
     while Instant::now() < end {
         std::thread::sleep(SLICE);
         news.reveal(each_slice);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
 }
 
 fn killed(kills: u64, alerts: u64) {
@@ -225,7 +224,7 @@ fn killed(kills: u64, alerts: u64) {
     let (desk, mut news, started) = (Desk::new(), News::new(alerts as usize), Instant::now());
     for life in lives {
         let fsync = ["always", "interval", "never"][dice.below(3) as usize];
-        let mut child = desk.daemon(&news, fsync).spawn().unwrap();
+        let mut child = Program::start(desk.daemon(&news, fsync));
         live(&mut child, &mut news, life, each_slice);
     }
     println!("{kills} kills in {:.0} s, seed {seed}", started.elapsed().as_secs_f64());
@@ -260,13 +259,13 @@ fn aborted_between_every_two_steps_of_delivery_nothing_is_lost_torn_or_there_twi
             let fsync = ["always", "interval", "never"][count - 1];
             let mut command = desk.daemon(&news, fsync);
             command.env("DEMARCHE_ABORT_AT", format!("{}:{count}", step.name()));
-            let mut child = command.spawn().unwrap();
+            let mut child = Program::start(command);
             wait_until(&format!("the program has aborted at step {step:?}"), || {
                 std::thread::sleep(SLICE);
                 news.reveal(if news.revealed < 1_900 { 4 } else { 0 });
-                child.try_wait().unwrap().is_some()
+                child.0.try_wait().unwrap().is_some()
             });
-            assert_eq!(child.wait().unwrap().signal(), Some(SIGABRT), "{step:?}");
+            assert_eq!(child.0.wait().unwrap().signal(), Some(SIGABRT), "{step:?}");
         }
     }
     news.reveal_all();

@@ -4,7 +4,7 @@
 mod program;
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use program::{Program, rss, talks};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::{Origin, Response, Seen};
 
 /// How long a condition is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Retries at once, so that no test waits for them.
 const QUICK: &str = "[delivery]\ntimeout = \"20s\"\nretry_first = \"20ms\"\nretry_longest = \"50ms\"\n";
@@ -64,11 +64,11 @@ impl Desk {
 
     /// A daemon while `work` lasts; then it must stop within its time.
     fn daemon(&self, work: impl FnOnce()) {
-        let mut child = self.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Program::start(self.command(&[]));
         work();
-        signal("TERM", child.id());
-        wait_until("the daemon has stopped", || child.try_wait().unwrap().is_some());
-        assert_eq!(child.wait().unwrap().code(), Some(0));
+        signal("TERM", child.0.id());
+        wait_until("the daemon has stopped", || child.0.try_wait().unwrap().is_some());
+        assert_eq!(child.0.wait().unwrap().code(), Some(0));
     }
 
     fn posts(&self, path: &str) -> Vec<Seen> {
@@ -285,10 +285,10 @@ fn a_daemon_that_is_killed_goes_on_without_a_repeat_in_the_file_and_under_the_sa
     let desk = Desk::new(WEBHOOK, 30);
     desk.origin.serve("/hook", ok().delay(Duration::from_millis(30)));
     for posts in [3, 9, 15] {
-        let mut child = desk.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Program::start(desk.command(&[]));
         wait_until("some were posted", || desk.posts("/hook").len() >= posts);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
     }
     desk.daemon(|| wait_until("all are there", || desk.waiting("desk") == (0, 0)));
     let (posts, file) = (desk.posts("/hook"), desk.in_file());
@@ -370,19 +370,35 @@ fn a_command_gets_the_alert_and_its_exit_status_decides() {
 }
 
 #[test]
+fn a_file_that_cannot_be_made_holds_nobody_up_and_gets_everything_later() {
+    let sink = |file: &str| format!("[[sink]]\nname = \"copy\"\ntype = \"file\"\nfile = \"{file}\"\n");
+    let desk = Desk::new(&sink("/proc/nowhere/copy.jsonl"), 3);
+    let (code, log) = desk.once();
+    assert!(code == 3 && log.contains("alert file /proc/nowhere/copy.jsonl"), "{log}");
+    assert_eq!(desk.in_file().len(), 3);
+    desk.configure(&sink("copy.jsonl"));
+    assert_eq!(desk.once().0, 0);
+    let copy = std::fs::read_to_string(desk.program.dir.path().join("copy.jsonl")).unwrap();
+    assert_eq!(copy, std::fs::read_to_string(desk.program.alert_file()).unwrap());
+    desk.configure(&sink("alerts.jsonl"));
+    let (code, log) = desk.once();
+    assert!(code == 2 && log.contains("use sink copy: another one writes its file"), "{log}");
+}
+
+#[test]
 fn a_hang_up_reopens_the_file_that_logrotate_has_moved() {
     let desk = Desk::new("", 2);
     let moved = desk.program.dir.path().join("alerts.jsonl.1");
-    let mut child = desk.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Program::start(desk.command(&[]));
     let lines = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
     wait_until("both are there", || lines(&desk.program.alert_file()) == 2);
     std::fs::rename(desk.program.alert_file(), &moved).unwrap();
-    signal("HUP", child.id());
+    signal("HUP", child.0.id());
     wait_until("there is a new file", || desk.program.alert_file().exists());
     desk.list(3);
     wait_until("the third is there", || lines(&desk.program.alert_file()) == 1);
-    signal("TERM", child.id());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    signal("TERM", child.0.id());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
     assert_eq!(lines(&moved), 2);
 }
 

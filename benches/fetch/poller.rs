@@ -50,6 +50,7 @@ pub fn run(state: &Path) {
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
         websub: config.websub,
+        serve: config.serve,
         max_body: config.fetch.max_body.as_u64() as usize,
         credentials: Default::default(),
         outage: Mutex::default(),

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
+use crate::serve::ServeConfig;
 use crate::sink::{DeliveryConfig, OutputConfig, SinkConfig};
 use crate::store::StateConfig;
 use crate::websub::WebsubConfig;
@@ -51,6 +52,8 @@ pub struct Config {
     /// The other sinks.
     #[serde(default)]
     pub sink: Vec<SinkConfig>,
+    /// Where metrics and health are served.
+    pub serve: ServeConfig,
     /// How the program runs and stops.
     pub run: RunConfig,
     /// What it logs.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::persist::Persist;
-use super::{PipelineError, Tally};
+use super::{Mode, PipelineError, Tally};
 use crate::sink::Outlet;
 
 /// Asks the sinks to open anew what they write to (SIGHUP, after logrotate). Cheap to clone.
@@ -37,12 +38,10 @@ pub(super) struct Deliver {
 
 impl Deliver {
     /// Delivers what waits in the outbox until the judge has ended and nothing waits.
-    pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
+    pub async fn run(mut self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
         let (calls, called) = watch::channel(Calls::default());
-        let mut lanes = JoinSet::new();
-        for outlet in self.outlets {
-            lanes.spawn(Lane::new(outlet, self.persist.clone(), self.tally.clone()).run(called.clone()));
-        }
+        let ending = self.persist.stop.child_token();
+        let mut lanes = self.start(&called, &ending);
         drop(called);
         loop {
             tokio::select! {
@@ -55,6 +54,7 @@ impl Deliver {
                 Some(ended) = lanes.join_next() => result(ended)?,
             }
         }
+        ending.cancel();
         drop(calls);
         let mut first = Ok(());
         while let Some(ended) = lanes.join_next().await {
@@ -62,8 +62,25 @@ impl Deliver {
         }
         first
     }
+
+    fn start(&mut self, called: &watch::Receiver<Calls>, ending: &CancellationToken) -> JoinSet<Ended> {
+        // A run that ends by itself delivers everything; a daemon, or the next configuration, goes on where it was.
+        let leave = if self.persist.mode == Mode::Once { &self.persist.stop } else { ending };
+        let mut lanes = JoinSet::new();
+        for outlet in self.outlets.drain(..) {
+            let lane = Lane::new(outlet, self.persist.clone(), self.tally.clone(), leave.clone());
+            lanes.spawn(lane.run(called.clone()));
+        }
+        lanes
+    }
 }
+
+/// How a lane ended.
+type Ended = Result<(), PipelineError>;
 
 fn result(ended: Result<Result<(), PipelineError>, JoinError>) -> Result<(), PipelineError> {
     ended.unwrap_or(Err(PipelineError::Panicked { stage: "deliver" }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,33 +1,35 @@
 //! One sink's way through the outbox: read, hand over, mark.
 
+mod failing;
+mod resume;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::deliver::Calls;
 use super::persist::Persist;
 use super::round::{Fate, Round};
 use super::{Mode, PipelineError, Tally, capacity};
-use crate::schedule::Jitter;
 use crate::sink::step::{self, Step};
-use crate::sink::{Delivery, Next, Outlet, SinkError};
+use crate::sink::{AlertId, Delivery, Next, Outlet, SinkError};
 use crate::store::{Failure, Settled, Waiting};
 
 /// How long a stopping run waits for the answer of a sink outside of this machine. What it took without our knowing it is
 /// sent again, under the same delivery id.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A next try that is further away than any that is ever set comes of a clock that was set back.
-const FAR: Duration = Duration::from_secs(2 * 86_400);
-
 pub(super) struct Lane {
     outlet: Outlet,
     persist: Persist,
     tally: Arc<Tally>,
+    /// Cancelled when a sink outside of this machine is not to be waited for any more.
+    leave: CancellationToken,
     /// Read and not yet settled, in order.
     ahead: VecDeque<Waiting>,
     /// The last alert that was read.
@@ -36,15 +38,35 @@ pub(super) struct Lane {
     marked: i64,
     /// Ids of alerts behind `marked` that the sink has.
     has: HashSet<String>,
+    /// Ids of alerts that it holds from before this state, sorted; only while the state is young.
+    holds: Vec<AlertId>,
+    /// Whether it was asked at start what it has.
+    compared: bool,
+    /// Whether this state has known it for a short time only.
+    young: bool,
     /// What the sink has taken and not yet made safe, and when it is to be.
     held: Option<(Settled, Instant)>,
     failing: Option<(Failure, Option<SinkError>)>,
 }
 
 impl Lane {
-    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
+    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>, leave: CancellationToken) -> Self {
         let (ahead, has) = (VecDeque::new(), HashSet::new());
-        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, held: None, failing: None }
+        Self {
+            outlet,
+            persist,
+            tally,
+            leave,
+            ahead,
+            read: 0,
+            marked: 0,
+            has,
+            holds: Vec::new(),
+            young: false,
+            compared: false,
+            held: None,
+            failing: None,
+        }
     }
 
     /// Delivers until the calls end and nothing waits that can be delivered.
@@ -70,69 +92,22 @@ impl Lane {
         }
     }
 
-    /// Goes on where the last run was.
-    async fn start(&mut self) -> Result<(), PipelineError> {
-        let name = self.outlet.name.clone();
-        let Some(state) = self.persist.call(move |store| store.sink(&name)).await? else { return Ok(()) };
-        (self.read, self.marked) = (state.cursor, state.cursor);
-        // What is on this machine is tried at once: whoever starts the program may just have mended it.
-        if state.tries > 0 && self.outlet.remote {
-            let error = state.closed.or(state.error).unwrap_or_default();
-            let failure = Failure { tries: state.tries, since: state.since, next_try: state.next_try, error };
-            tracing::warn!(sink = self.outlet.name, waiting = state.waiting, error = failure.error, next_try = ?failure.next_try,
-                "a sink has not taken its alerts");
-            self.failing = Some((failure, None));
-        }
-        self.compare().await
-    }
-
-    /// Alerts that the sink has though the store does not say so: the last run was killed in between.
-    async fn compare(&mut self) -> Result<(), PipelineError> {
-        let cursor = self.marked;
-        let read = move |store: &mut crate::store::Store| {
-            let waiting = store.waiting(cursor, capacity::UNMARKED)?;
-            Ok((waiting, store.settled_ids(cursor, capacity::UNMARKED)?))
-        };
-        let (waiting, settled) = self.persist.call(read).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let waiting = waiting.into_iter().map(|alert| alert.alert_id).collect();
-        let settled = settled.into_iter().collect();
-        match self.outlet.sink.already_has(&waiting, &settled).await {
-            Ok(has) => self.has = has,
-            // Not to know is no reason to repeat what may be there already.
-            Err(error) => return Err(error.into()),
-        }
-        if !self.has.is_empty() {
-            tracing::info!(
-                sink = self.outlet.name,
-                alerts = self.has.len(),
-                "delivered before the last run ended; not repeated"
-            );
-        }
-        Ok(())
-    }
-
     /// Delivers until nothing waits, or the sink is to be left alone.
     async fn work(&mut self) -> Result<(), PipelineError> {
         loop {
             if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
                 self.make_safe().await?;
             }
-            if self.rests(Utc::now()) || self.is_stopping() || !self.refill().await? {
+            if self.rests(Utc::now()) || self.is_stopping() {
                 return Ok(());
             }
-            self.round().await?;
-        }
-    }
-
-    /// Whether the sink is to be left alone for now.
-    fn rests(&self, now: DateTime<Utc>) -> bool {
-        let Some((failure, _)) = &self.failing else { return false };
-        match failure.next_try {
-            None => true,
-            Some(next) => (next - now).to_std().is_ok_and(|wait| wait > Duration::ZERO && wait < FAR),
+            if !self.compared {
+                self.compare().await?;
+            } else if self.refill().await? {
+                self.round().await?;
+            } else {
+                return Ok(());
+            }
         }
     }
 
@@ -143,7 +118,7 @@ impl Lane {
 
     /// A run that stops does not begin to talk to somebody else.
     fn is_stopping(&self) -> bool {
-        self.outlet.remote && self.persist.stop.is_cancelled()
+        self.outlet.remote && self.leave.is_cancelled()
     }
 
     /// Reads on where nothing is left of what was read; false when nothing waits.
@@ -169,10 +144,9 @@ impl Lane {
         } else {
             // What somebody else takes his time over has a limit of its own.
             let _at_work = (!self.outlet.remote).then(|| self.persist.begin());
-            let stop = &self.persist.stop;
             tokio::select! {
                 delivery = self.outlet.sink.deliver(&sent) => delivery,
-                () = patience(stop, self.outlet.remote) => return Ok(()),
+                () = patience(&self.leave, self.outlet.remote) => return Ok(()),
             }
         };
         let Delivery { taken, refused } = delivery;
@@ -194,7 +168,7 @@ impl Lane {
         let mut room = self.outlet.sink.most();
         let mut fates = Vec::with_capacity(self.ahead.len());
         for alert in &self.ahead {
-            let fate = if self.has.contains(&alert.alert_id) {
+            let fate = if self.has.contains(&alert.alert_id) || self.held_before(&alert.alert_id) {
                 Fate::Has
             } else if !self.outlet.filter.admits(alert) {
                 Fate::Skip
@@ -257,67 +231,22 @@ impl Lane {
             }
             Err(error) => {
                 self.ahead.clear();
-                self.has.clear();
-                self.read = self.marked;
+                (self.read, self.compared) = (self.marked, false);
                 let next = self.next(&error);
                 self.failed(next, error).await
             }
         }
     }
 
-    fn next(&self, error: &SinkError) -> Next {
-        let now = Utc::now();
-        let chance = Jitter::of(now.timestamp_millis(), self.marked);
-        self.outlet.retry.after(self.failing.as_ref().map(|(failure, _)| failure), error, now, chance)
-    }
-
-    /// Takes note of a failure. A run that ends by itself has failed with its main file.
-    async fn failed(&mut self, next: Next, error: SinkError) -> Result<(), PipelineError> {
-        let name = self.outlet.name.clone();
-        let failure = match next {
-            Next::Park(_) => {
-                self.failing = None;
-                return Ok(());
-            }
-            Next::Again(failure) => {
-                let retry_in_s = failure.next_try.map_or(0, |next| (next - Utc::now()).num_seconds());
-                tracing::error!(sink = name, %error, tries = failure.tries, retry_in_s, "alerts wait until this is mended");
-                failure
-            }
-            Next::Close(failure) => {
-                tracing::error!(sink = name, %error, "the sink is closed until its configuration changes; its alerts wait");
-                failure
-            }
-        };
-        let noted = failure.clone();
-        self.persist.call(move |store| store.sink_failed(&name, &noted)).await?;
-        if self.outlet.is_main() && self.persist.mode == Mode::Once {
-            return Err(error.into());
-        }
-        self.failing = Some((failure, Some(error)));
-        Ok(())
-    }
-
     /// Waits for a call or until there is something to do; false when there will be no more calls.
     async fn wait(&self, calls: &mut watch::Receiver<Calls>) -> bool {
         let next_try = self.failing.as_ref().and_then(|(failure, _)| failure.next_try);
-        let rest = next_try.map(|next| (next - Utc::now()).to_std().unwrap_or_default().min(FAR));
+        let rest = next_try.map(|next| (next - Utc::now()).to_std().unwrap_or_default().min(failing::FAR));
         let sync = self.held.as_ref().map(|(_, due)| due.saturating_duration_since(Instant::now()));
         let pause = rest.into_iter().chain(sync).min();
         tokio::select! {
             call = calls.changed() => call.is_ok(),
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => true,
-        }
-    }
-
-    /// Opens anew what the sink writes to; what kept it from its work may have gone.
-    fn reopen(&mut self) {
-        match tokio::task::block_in_place(|| self.outlet.sink.reopen()) {
-            Ok(()) if !self.outlet.remote => self.failing = None,
-            Ok(()) => {}
-            Err(error) => {
-                tracing::error!(sink = self.outlet.name, %error, "cannot reopen; going on with what was open")
-            }
         }
     }
 
@@ -342,10 +271,10 @@ impl Lane {
 }
 
 /// Ends when a stopping run has waited long enough for somebody else.
-async fn patience(stop: &tokio_util::sync::CancellationToken, remote: bool) {
+async fn patience(leave: &CancellationToken, remote: bool) {
     if !remote {
         return std::future::pending().await;
     }
-    stop.cancelled().await;
+    leave.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

@@ -17,6 +17,7 @@ mod schedule;
 mod stages;
 mod tally;
 mod tidy;
+mod timing;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
+use crate::serve::{Serve, ServeConfig};
 use crate::sink::{Outlet, SinkError};
 use crate::store::{Keep, Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
@@ -40,6 +42,7 @@ pub use deliver::Reopen;
 pub use pulse::{HUNG, Pulse};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
+pub use timing::Timing;
 
 /// Why a run ended before its work did. What was accepted waits in the state directory for the next run.
 #[derive(Debug, Error)]
@@ -61,11 +64,13 @@ pub enum PipelineError {
         /// The time they had.
         drain: Duration,
     },
-    /// Where hubs send to cannot be listened on.
-    #[error("listen on {address} ([websub] listen): {source}")]
+    /// An address cannot be listened on.
+    #[error("listen on {address} ({key}): {source}")]
     Listen {
         /// The address.
         address: String,
+        /// Where it is configured.
+        key: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
@@ -158,6 +163,8 @@ pub struct Polling {
     pub interval: Option<Duration>,
     /// How hubs reach us; polls notice hubs only where they can.
     pub websub: WebsubConfig,
+    /// Where metrics and health are served.
+    pub serve: ServeConfig,
     /// Largest document, bytes.
     pub max_body: usize,
     /// When the run began: a run that ends by itself polls each feed once.
@@ -174,8 +181,22 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { persist, once, gate, jobs: job_sender, finished, stop: intake.clone() };
+    let longest = polling.schedule.longest_plan();
+    let schedule =
+        schedule::Schedule { persist, once, gate, longest, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
+    let (serve, listen) = (
+        polling.serve,
+        Serve {
+            store: flow.store.clone(),
+            tally: flow.tally.clone(),
+            handles: flow.handles.clone(),
+            model: flow.scorer.model().id,
+        },
+    );
+    if mode == Mode::Daemon {
+        stages.spawn("serve", listen.run(serve, intake.clone()));
+    }
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {
             fetcher: polling.fetcher.clone(),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::timing::Timing;
 use crate::store::PollCounts;
 
 /// Counters of a run; shared by its stages.
@@ -22,6 +23,7 @@ pub struct Tally {
     irrelevant: AtomicU64,
     unscorable: AtomicU64,
     delivered: AtomicU64,
+    timing: Timing,
     sinks_behind: AtomicU64,
 }
 
@@ -104,6 +106,16 @@ impl Tally {
         self.alert.fetch_add(alert as u64, Ordering::Relaxed);
         self.irrelevant.fetch_add(irrelevant as u64, Ordering::Relaxed);
         self.unscorable.fetch_add(unscorable as u64, Ordering::Relaxed);
+    }
+
+    /// A batch of `items` texts was scored in `time`.
+    pub fn scored(&self, items: usize, time: std::time::Duration) {
+        self.timing.observe(items, time);
+    }
+
+    /// How long scoring took so far.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// Alerts were written.

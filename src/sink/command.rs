@@ -16,6 +16,9 @@ use crate::store::Waiting;
 /// How much of what a failing command says is kept for the log, bytes.
 const SAID: u64 = 1_000;
 
+/// How long the last words of a command that has ended are waited for: what it left running may keep the line open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// A program that is given alerts.
 #[derive(Debug)]
 pub struct CommandSink {
@@ -35,8 +38,13 @@ impl CommandSink {
         let mut child = Group(self.start(alert).map_err(failed)?);
         let (stdin, stderr) = (child.0.stdin.take(), child.0.stderr.take());
         let work = async {
-            let ((), said, status) = tokio::join!(feed(stdin, &alert.line), listen(stderr), child.0.wait());
-            (said, status)
+            let talk = async { tokio::join!(feed(stdin, &alert.line), listen(stderr)).1 };
+            tokio::pin!(talk);
+            let (status, said) = tokio::select! {
+                said = &mut talk => return (said, child.0.wait().await),
+                status = child.0.wait() => (status, tokio::time::timeout(LAST_WORDS, &mut talk).await),
+            };
+            (said.unwrap_or_default(), status)
         };
         let Ok((said, status)) = tokio::time::timeout(self.timeout, work).await else {
             let after = humantime_serde::re::humantime::format_duration(self.timeout);
@@ -169,6 +177,14 @@ mod tests {
         let slow = CommandSink { timeout: Duration::from_millis(200), ..sink("sleep 60 & wait", 1) };
         let (_, error) = deliver(slow, &[alert(1)]).await.refused.unwrap();
         assert!(error.to_string().contains("not done after 200ms"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_running_is_not_waited_for() {
+        let sink = CommandSink { timeout: Duration::from_secs(60), ..sink("sleep 30 & exit 0", 1) };
+        let started = std::time::Instant::now();
+        assert_eq!(deliver(sink, &[alert(1)]).await.taken, [1]);
+        assert!(started.elapsed() < Duration::from_secs(29));
     }
 
     #[tokio::test]

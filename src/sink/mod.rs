@@ -33,6 +33,14 @@ use crate::store::Waiting;
 /// Name of the main alert file among the sinks.
 pub const MAIN: &str = "output";
 
+/// An alert's id as a number: 32 hex digits as they stand in the line.
+pub type AlertId = u128;
+
+/// The number of an alert's id; `None` for what is no id of ours.
+pub fn alert_number(id: &str) -> Option<AlertId> {
+    (id.len() == 32).then(|| AlertId::from_str_radix(id, 16).ok()).flatten()
+}
+
 /// What became of the alerts that a sink was handed.
 #[derive(Debug, Default)]
 pub struct Delivery {
@@ -53,6 +61,12 @@ pub trait Sink: Send + Sync {
         _settled: &'a HashSet<String>,
     ) -> BoxFuture<'a, Result<HashSet<String>, SinkError>> {
         ready(Ok(HashSet::new())).boxed()
+    }
+
+    /// The ids of the alerts that it holds, the newest `most`. Asked while the state is young: it may be made anew after the
+    /// old one was lost, and what the feeds list still must not stand there twice.
+    fn holds(&mut self, _most: usize) -> BoxFuture<'_, Result<Vec<AlertId>, SinkError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 
     /// How many alerts it is handed at once, at most.

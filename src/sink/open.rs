@@ -1,5 +1,6 @@
 //! From the configuration to the sinks.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,8 +56,22 @@ pub enum OpenError {
 /// [`OpenError`] for the first that cannot be made.
 pub fn open(parts: &Parts<'_>) -> Result<Vec<Outlet>, OpenError> {
     let main = Outlet::main(FileSink::open(parts.main, parts.output.policy())?);
+    let main = Outlet { address: hash(&main.address), ..main };
     let others = parts.sinks.iter().map(|sink| outlet(sink, parts));
-    std::iter::once(Ok(main)).chain(others).collect()
+    let outlets = std::iter::once(Ok(main)).chain(others).collect::<Result<Vec<_>, _>>()?;
+    let mut addresses = HashSet::new();
+    match outlets.iter().find(|outlet| !addresses.insert(&outlet.address)) {
+        // Two at one path would cut off each other's lines.
+        Some(twice) => {
+            Err(OpenError::Unusable { name: twice.name.clone(), reason: "another one writes its file".into() })
+        }
+        None => Ok(outlets),
+    }
+}
+
+/// What a sink is connected to, as the store remembers it: an address may be a secret.
+fn hash(address: &str) -> String {
+    Identity::of(&["sink", address]).to_string()
 }
 
 fn outlet(config: &SinkConfig, parts: &Parts<'_>) -> Result<Outlet, OpenError> {
@@ -65,25 +80,24 @@ fn outlet(config: &SinkConfig, parts: &Parts<'_>) -> Result<Outlet, OpenError> {
         SinkKind::File => {
             let output = config.output(parts.output);
             let path = if output.file == Path::new("-") { output.file.clone() } else { parts.state.join(&output.file) };
-            (Box::new(FileSink::open(&path, output.policy())?), path.display().to_string())
+            (Box::new(FileSink::later(&path, output.policy())), path.display().to_string())
         }
         SinkKind::Webhook => {
             let webhook = webhook(config, parts).map_err(unusable)?;
-            let address = webhook.url.to_string();
+            let address = format!("{} {}", config.name, webhook.url);
             (Box::new(webhook), address)
         }
         SinkKind::Command => {
             let command = config.command.clone().unwrap_or_default();
             let timeout = config.timeout.unwrap_or(parts.delivery.timeout);
-            let address = command.join(" ");
+            let address = format!("{} {}", config.name, command.join(" "));
             let concurrency = config.concurrency.unwrap_or(1);
             (Box::new(CommandSink { name: config.name.clone(), command, concurrency, timeout }), address)
         }
     };
     let remote = config.kind != SinkKind::File;
     let retry = if remote { parts.delivery.retry() } else { Retry::local() };
-    // An address may be a secret: the store gets its hash.
-    let address = Identity::of(&["sink", &address]).to_string();
+    let address = hash(&address);
     Ok(Outlet { name: config.name.clone(), sink, filter: config.filter(), retry, remote, address })
 }
 

@@ -51,7 +51,7 @@ impl Retry {
             Verdict::Never => return Next::Park(text),
             Verdict::Later(asked) => asked,
         };
-        if self.is_given_up(since, now) {
+        if tries >= LEAST_TRIES && self.is_given_up(since, now) {
             return Next::Park(format!("{text} (tried {tries} times since {})", since.format("%Y-%m-%d %H:%M UTC")));
         }
         let wait = self.wait(tries, jitter).max(asked.unwrap_or_default().min(LONGEST_ASKED));
@@ -68,6 +68,9 @@ impl Retry {
         jitter.stretch(self.first.saturating_mul(factor).min(self.longest), self.jitter)
     }
 }
+
+/// Tries before an alert is given up, whatever the clock says: one that was set forward must not park what has failed once.
+const LEAST_TRIES: u32 = 5;
 
 /// Most that a receiver's `Retry-After` counts: a header of ten years must not silence a sink.
 const LONGEST_ASKED: Duration = Duration::from_secs(86_400);
@@ -131,6 +134,12 @@ mod tests {
     fn gone_closes_and_refused_parks() {
         assert!(matches!(retry().after(None, &status(410, None), now(), Jitter::of(1, 1)), Next::Close(_)));
         assert!(matches!(retry().after(None, &status(413, None), now(), Jitter::of(1, 1)), Next::Park(_)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_gives_nothing_up() {
+        let before = Failure { tries: 1, since: Some(DateTime::UNIX_EPOCH), next_try: None, error: String::new() };
+        again(retry().after(Some(&before), &status(500, None), now(), Jitter::of(1, 1)));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! [`Store`] is the file itself, synchronous; [`StoreHandle`] is how the pipeline reaches it: one thread owns the
 //! connection, so transactions never interleave and no lock is held across an await.
 
+mod clock;
 mod config;
 mod error;
 mod feeds;
 mod handle;
 mod health;
 mod items;
+mod observe;
 mod outbox;
 mod place;
 mod prune;
@@ -31,6 +33,7 @@ pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
+pub use observe::{SinkStanding, Standing};
 pub use outbox::Waiting;
 use place::Place;
 pub use prune::{Hand, Keep, Pruned};

@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::step::{self, Step};
-use super::{Delivery, Sink, SinkError};
+use super::{AlertId, Delivery, Sink, SinkError};
 use crate::pipeline::capacity;
 use crate::store::Waiting;
 
@@ -44,6 +44,8 @@ pub struct FileSink {
 #[derive(Debug)]
 enum Target {
     Stdout,
+    /// Not opened yet, or lost when it could not be opened anew.
+    Unopened,
     File {
         file: File,
         /// Bytes up to the end of the last whole line: what a failed write is cut back to.
@@ -65,6 +67,12 @@ impl FileSink {
         Ok(Self { path: path.to_owned(), target, policy, tidying: None })
     }
 
+    /// The same, opened when it is needed: a sink whose disk is not there must not keep the program from its work.
+    pub fn later(path: &Path, policy: FilePolicy) -> Self {
+        let target = if path == Path::new("-") { Target::Stdout } else { Target::Unopened };
+        Self { path: path.to_owned(), target, policy, tidying: None }
+    }
+
     /// Its path; `-` is standard output.
     pub fn path(&self) -> &Path {
         &self.path
@@ -79,9 +87,17 @@ impl FileSink {
         waiting: &HashSet<String>,
         settled: &HashSet<String>,
     ) -> Result<HashSet<String>, SinkError> {
-        let Target::File { .. } = self.target else { return Ok(HashSet::new()) };
-        let failed = |source| SinkError::Open { path: self.path.clone(), source };
-        let found = tail::written(&self.path, waiting, settled).map_err(failed)?;
+        if waiting.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let path = self.path.clone();
+        let failed = |source| SinkError::Open { path: path.clone(), source };
+        match self.target {
+            Target::Stdout => return Ok(HashSet::new()),
+            Target::Unopened => self.target = open_file(&path).map_err(failed)?,
+            Target::File { .. } => {}
+        }
+        let found = tail::written(&path, waiting, settled).map_err(failed)?;
         if !found.is_empty() {
             // They are about to be marked; the run that wrote them may not have synced them.
             self.sync_old();
@@ -138,6 +154,9 @@ impl FileSink {
 
     /// Makes sure that the name leads to the open file and that it ends with a whole line.
     fn check_current(&mut self) -> io::Result<()> {
+        if let Target::Unopened = self.target {
+            self.target = open_file(&self.path)?;
+        }
         let Target::File { file, whole, .. } = &mut self.target else { return Ok(()) };
         let open = file.metadata()?;
         match std::fs::metadata(&self.path) {
@@ -229,10 +248,18 @@ impl Sink for FileSink {
         waiting: &'a HashSet<String>,
         settled: &'a HashSet<String>,
     ) -> BoxFuture<'a, Result<HashSet<String>, SinkError>> {
-        if let Target::File { .. } = self.target {
+        let found = tokio::task::block_in_place(|| self.already_written(waiting, settled));
+        if !matches!(self.target, Target::Stdout) {
+            // Only now: what is searched must not be moved meanwhile.
             self.tidy(Utc::now());
         }
-        ready(tokio::task::block_in_place(|| self.already_written(waiting, settled))).boxed()
+        ready(found).boxed()
+    }
+
+    fn holds(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<AlertId>, SinkError>> {
+        let is_file = !matches!(self.target, Target::Stdout) && self.path.exists();
+        let ids = if is_file { tokio::task::block_in_place(|| tail::ids(&self.path, most)) } else { Ok(Vec::new()) };
+        ready(ids.map_err(|source| SinkError::Open { path: self.path.clone(), source })).boxed()
     }
 
     fn most(&self) -> usize {
@@ -251,7 +278,7 @@ impl Sink for FileSink {
 
     fn sync_every(&self) -> Option<Duration> {
         match (&self.target, self.policy.fsync) {
-            (Target::File { .. }, Fsync::Interval) => Some(self.policy.fsync_interval),
+            (Target::File { .. } | Target::Unopened, Fsync::Interval) => Some(self.policy.fsync_interval),
             _ => None,
         }
     }

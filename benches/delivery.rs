@@ -21,10 +21,13 @@ use demarche::config::Config;
 use demarche::fetch::Fetcher;
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{Delivery, FilePolicy, FileSink, Fsync, Outlet, Sink};
-use demarche::store::{FeedSpec, Store, StoreHandle, Waiting};
+use demarche::store::{FeedSpec, Keep, Store, StoreHandle, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+
+/// Nothing gets old here.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Feeds, each polled once a second.
 const FEEDS: usize = 50;
@@ -103,6 +106,7 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
         handles: Handles::of(&stop),
+        keep: Keep { items: DAY, alerts: DAY, seen: DAY },
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };

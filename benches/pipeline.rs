@@ -2,16 +2,17 @@
 //!
 //! What it measures is everything that demarche itself adds around the scorer. `cargo bench --bench pipeline`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use demarche::backfill::{Files, read_files};
+use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
-use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Tally, Totals, feed_documents};
+use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
+use demarche::pipeline::{AlertRule, Flow, Handles, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Keep, Store, StoreHandle};
 use futures_util::FutureExt;
@@ -91,10 +92,24 @@ fn run(documents: &Path) -> Totals {
             mode: Mode::Once,
             tally: tally.clone(),
         };
-        let files = Files::find(&[documents.to_owned()]).expect("the documents");
-        let (counted, reading) = (tally.clone(), stop.clone());
-        let read = |documents| read_files(files, store, counted, documents, reading).boxed();
-        feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
+        let caps = Caps { size: u64::MAX, ratio: u64::MAX };
+        let plan = Plan {
+            sources: vec![Source::Path(documents.to_owned())],
+            limits: Limits { record: 1 << 24, document: 1 << 26, caps },
+            jobs: 2,
+            limit: None,
+            resume: HashMap::new(),
+            web: None,
+        };
+        let fields = FieldMap::new(&[]).expect("no field is named");
+        let work = Arc::new(Work { fields, window: Window::default(), prefilter: None, keep_rejects: false });
+        let run = Identity::of(&["bench"]);
+        store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
+        drop(store);
+        let history = History { run, rejects: None, taken: Box::new(|_, _| {}) };
+        let reading = stop.clone();
+        let read = |batches| read_sources(plan, work, batches, reading).boxed();
+        feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
         tokio::task::block_in_place(|| thread.join());
     });
     tally.totals()

@@ -61,7 +61,10 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 pub(super) struct Session {
     /// Ends everything.
     pub stop: CancellationToken,
-    tally: Arc<Tally>,
+    /// What was done since the start.
+    pub tally: Arc<Tally>,
+    /// Whether the caller shows how far it is.
+    quiet: bool,
     scorer: Option<(ClassifyConfig, Arc<Worker>)>,
 }
 
@@ -76,6 +79,11 @@ pub(super) struct Opened {
 }
 
 impl Session {
+    /// One whose caller shows how far it is.
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     /// Opens the sinks and loads the model, unless it is the one that is loaded.
     pub async fn open(&mut self, setup: &Setup, mut store: Store, mode: Mode) -> anyhow::Result<Opened> {
         let outlets = open_sinks(setup)?;
@@ -112,7 +120,8 @@ impl Session {
             let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)
         };
-        let work = Progress::start(&self.tally, mode).beside(work);
+        let progress = if self.quiet { Progress::none(&self.tally) } else { Progress::start(&self.tally, mode) };
+        let work = progress.beside(work);
         let work = crate::notify::beside(mode, &handles.pulse, &self.tally, &self.stop, work);
         let signals = crate::shutdown::on_signals(&self.stop, || hang_up(&handles), work);
         signals.await.context("install signal handlers")??;
@@ -128,12 +137,12 @@ impl Session {
 
 /// One run over one configuration.
 pub(super) async fn drive(
+    mut session: Session,
     setup: &Setup,
     store: Store,
     mode: Mode,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
-    let mut session = Session::default();
     let opened = session.open(setup, store, mode).await?;
     session.run(setup, opened, |handles| handles.reopen.ask(), stages).await?;
     Ok(session.totals())

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::backfill::BackfillConfig;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
@@ -54,6 +55,8 @@ pub struct Config {
     pub sink: Vec<SinkConfig>,
     /// Where metrics and health are served.
     pub serve: ServeConfig,
+    /// How history is read.
+    pub backfill: BackfillConfig,
     /// How the program runs and stops.
     pub run: RunConfig,
     /// What it logs.

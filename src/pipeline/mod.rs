@@ -7,6 +7,7 @@ pub mod capacity;
 mod commit;
 mod deliver;
 mod fetch;
+mod history;
 mod judge;
 mod lane;
 mod persist;
@@ -39,6 +40,7 @@ use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
 pub use deliver::Reopen;
+pub use history::{History, Rejects, feed_history};
 pub use pulse::{HUNG, Pulse};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
@@ -79,6 +81,14 @@ pub enum PipelineError {
     Panicked {
         /// The stage.
         stage: &'static str,
+    },
+    /// A file of a backfill cannot be written.
+    #[error("write {path}: {source}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A file or directory of a backfill cannot be read.
     #[error("read {path}: {source}")]
@@ -185,17 +195,11 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     let schedule =
         schedule::Schedule { persist, once, gate, longest, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
-    let (serve, listen) = (
-        polling.serve,
-        Serve {
-            store: flow.store.clone(),
-            tally: flow.tally.clone(),
-            handles: flow.handles.clone(),
-            model: flow.scorer.model().id,
-        },
-    );
     if mode == Mode::Daemon {
-        stages.spawn("serve", listen.run(serve, intake.clone()));
+        let model = flow.scorer.model().id;
+        let (tally, handles) = (flow.tally.clone(), flow.handles.clone());
+        let serve = Serve { store: flow.store.clone(), tally, handles, model };
+        stages.spawn("serve", serve.run(polling.serve, intake.clone()));
     }
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {
@@ -212,19 +216,6 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     stages
 }
 
-/// Runs documents from another source (backfill) through the same commit, judge and deliver.
-pub fn feed_documents(
-    flow: Flow,
-    source: impl FnOnce(mpsc::Sender<Document>) -> futures_util::future::BoxFuture<'static, Result<(), PipelineError>>,
-    stop: &CancellationToken,
-) -> Stages {
-    let (sender, documents) = mpsc::channel(capacity::DOCUMENTS);
-    let mut stages = Stages::new(stop.clone());
-    stages.spawn("read", source(sender));
-    downstream(&mut stages, flow, documents, None, stop);
-    stages
-}
-
 fn downstream(
     stages: &mut Stages,
     flow: Flow,
@@ -232,20 +223,25 @@ fn downstream(
     finished: Option<mpsc::Sender<schedule::Finished>>,
     stop: &CancellationToken,
 ) {
+    let tally = flow.tally.clone();
+    let (persist, backlog, wake) = judging(stages, flow, stop);
+    let commit = commit::Commit { persist, tally, backlog, wake, finished };
+    stages.spawn("commit", commit.run(documents));
+}
+
+/// Starts judge and deliver; gives what the stage in front of them shares with them.
+fn judging(
+    stages: &mut Stages,
+    flow: Flow,
+    stop: &CancellationToken,
+) -> (persist::Persist, Arc<commit::Backlog>, mpsc::Sender<()>) {
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
     let Flow { store, scorer, rule, outlets, handles, keep, mode, tally } = flow;
     let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
-    let commit = commit::Commit {
-        persist: persist.clone(),
-        tally: tally.clone(),
-        backlog: backlog.clone(),
-        wake: judge_wake,
-        finished,
-    };
-    stages.spawn("commit", commit.run(documents));
+    let shared = (persist.clone(), backlog.clone(), judge_wake);
     let judge =
         judge::Judge { persist: persist.of("judge"), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
@@ -254,6 +250,7 @@ fn downstream(
         "deliver",
         deliver::Deliver { persist: persist.of("deliver"), outlets, reopen, tally }.run(deliver_woken),
     );
+    shared
 }
 
 /// A poll as the commit stage stores it.

@@ -9,6 +9,7 @@ mod error;
 mod feeds;
 mod handle;
 mod health;
+mod history;
 mod items;
 mod observe;
 mod outbox;
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
+pub use history::{Batch, JudgedCounts, Outlet, Resume, Sighting, SourceCounts, SourceState};
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use observe::{SinkStanding, Standing};
 pub use outbox::Waiting;
@@ -43,11 +45,12 @@ pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
     include_str!("migrations/0003_sink.sql"),
     include_str!("migrations/0004_ops.sql"),
+    include_str!("migrations/0006_backfill.sql"),
 ];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.

@@ -63,20 +63,53 @@ bench: setup ## Measure (criterion); results in target/criterion
 doc: setup ## Build the documentation into target/doc
 	$(CARGO) doc --no-deps
 
+# Under PREFIX: the program, its libraries, the base model, units, man page, completions.
+UNITS = $(notdir $(wildcard config/systemd/*))
+COMPLETIONS = share/bash-completion/completions/demarche share/zsh/site-functions/_demarche share/fish/vendor_completions.d/demarche.fish
+
 .PHONY: install
 install: ## Install what `make build` built into PREFIX (default /usr/local); DESTDIR is honoured
 	@test -x target/release/demarche || { echo "install: nothing is built: run make build" >&2; exit 1; }
-	install -d $(TO)/bin $(TO)/lib/demarche $(TO)/lib/systemd/system $(TO)/share/demarche/all-MiniLM-L6-v2
+	install -d $(TO)/bin $(TO)/lib/demarche $(TO)/lib/systemd/system $(TO)/share/demarche/all-MiniLM-L6-v2 \
+	    $(TO)/share/man/man1 $(dir $(addprefix $(TO)/,$(COMPLETIONS)))
 	install -m 755 target/release/demarche $(TO)/bin/
 	install -m 644 "$(MODEL_DIR)"/*.* $(TO)/share/demarche/all-MiniLM-L6-v2/
-	sed 's|/usr/local|$(PREFIX)|g' config/systemd/demarche.service > $(TO)/lib/systemd/system/demarche.service
+	for unit in $(UNITS); do \
+	    sed 's|/usr/local|$(PREFIX)|g' config/systemd/$$unit > $(TO)/lib/systemd/system/$$unit || exit 1; done
 	if [ -f "$(LIBTORCH_DIR)/.complete" ]; then cp -P "$(LIBTORCH_DIR)"/lib/*.so* $(TO)/lib/demarche/; \
 	else echo "libtorch is your own: it stays where it is"; fi
+	target/release/demarche man > $(TO)/share/man/man1/demarche.1
+	target/release/demarche completions bash > $(TO)/$(word 1,$(COMPLETIONS))
+	target/release/demarche completions zsh > $(TO)/$(word 2,$(COMPLETIONS))
+	target/release/demarche completions fish > $(TO)/$(word 3,$(COMPLETIONS))
 
 .PHONY: uninstall
 uninstall: ## Remove what `make install` put into PREFIX
-	rm -f $(TO)/bin/demarche $(TO)/lib/systemd/system/demarche.service
+	rm -f $(TO)/bin/demarche $(TO)/share/man/man1/demarche.1 $(addprefix $(TO)/,$(COMPLETIONS)) \
+	    $(addprefix $(TO)/lib/systemd/system/,$(UNITS))
 	rm -rf $(TO)/lib/demarche $(TO)/share/demarche
+
+# The version that is known to work with what Cargo.toml says of the package.
+CARGO_DEB_VERSION = 3.8.0
+CARGO_DEB = $(or $(shell command -v cargo-deb),$(CURDIR)/target/tools/bin/cargo-deb)
+# More for cargo-deb: `make deb DEB_FLAGS=--fast` packs in seconds, into a larger file.
+DEB_FLAGS =
+
+# In a package the program looks for its libraries beside itself alone.
+.PHONY: deb
+deb: setup ## Build a Debian package into target/debian: program, libtorch, base model, unit, configuration
+	@test -x "$(CARGO_DEB)" || $(CARGO) install cargo-deb --locked --version $(CARGO_DEB_VERSION) --root target/tools
+	DEMARCHE_PACKAGE=1 $(CARGO) build --release
+	$(MAKE) --no-print-directory deb-files
+	"$(CARGO_DEB)" --no-build --no-strip $(DEB_FLAGS)
+
+# What the package holds, as `make install` lays it out.
+.PHONY: deb-files
+deb-files:
+	@test -f "$(LIBTORCH_DIR)/.complete" || { echo "deb: the package needs the libtorch that make setup fetches; unset LIBTORCH" >&2; exit 1; }
+	rm -rf target/deb
+	$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/target/deb PREFIX=/usr
+	gzip -9n target/deb/usr/share/man/man1/demarche.1
 
 .PHONY: clean
 clean: ## Remove what was built here (the cache stays)

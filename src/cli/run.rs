@@ -158,6 +158,10 @@ fn plan(store: &mut Store, setup: &Setup, args: &RunArgs, named: Vec<FeedSpec>) 
     }
     store.sync_feeds(&named, FeedOrigin::Flag)?;
     store.watch(only_named.then_some(named.as_slice()))?;
+    let mended = store.mend_clock(Utc::now(), setup.config().schedule.longest_plan())?;
+    if mended > 0 {
+        tracing::warn!(feeds = mended, "polled later than now by the clock, which was set back; their waits begin now");
+    }
     match args.interval {
         Some(interval) => store.override_interval(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))?,
         None if args.once => {}

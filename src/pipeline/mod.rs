@@ -191,7 +191,9 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { persist, once, gate, jobs: job_sender, finished, stop: intake.clone() };
+    let longest = polling.schedule.longest_plan();
+    let schedule =
+        schedule::Schedule { persist, once, gate, longest, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
     if mode == Mode::Daemon {
         let model = flow.scorer.model().id;

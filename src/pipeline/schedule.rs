@@ -2,16 +2,16 @@
 //! what is in flight.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::persist::Persist;
 use super::{PipelineError, capacity};
 use crate::item::FeedId;
-use crate::schedule::{HostGate, ScheduleConfig};
+use crate::schedule::{Clock, HostGate, ScheduleConfig, startup_spread};
 use crate::store::{DueFeed, Penalty};
 
 /// How often the store is asked when nothing is known to fall due: a feed that another process adds (`feeds add`) is
@@ -41,6 +41,8 @@ pub(super) struct Schedule {
     /// Set for a run that ends by itself: every feed due is polled once since that time.
     pub once: Option<DateTime<Utc>>,
     pub gate: HostGate,
+    /// Longer than any plan without a poll before it.
+    pub longest: Duration,
     pub jobs: mpsc::Sender<DueFeed>,
     pub finished: mpsc::Receiver<Finished>,
     pub stop: CancellationToken,
@@ -55,7 +57,11 @@ impl Schedule {
     /// Hands out due feeds until the run stops or, with `once`, none is left.
     pub async fn run(mut self) -> Result<(), PipelineError> {
         let mut window = Window::new(Utc::now());
+        let mut clock = Clock::new(Utc::now(), Instant::now());
         while !self.stop.is_cancelled() {
+            if let Some(jump) = clock.look(Utc::now(), Instant::now()) {
+                self.clock_jumped(&mut window, jump).await?;
+            }
             self.refill(&mut window).await?;
             let now = Utc::now();
             self.gate.sweep(now);
@@ -71,6 +77,20 @@ impl Schedule {
             self.wait(&mut window).await;
         }
         Ok(())
+    }
+
+    /// After a jump ahead (or a long sleep) everything is overdue at once: it is spread, as at a start. After one back, plans
+    /// lie too far ahead: they are kept as waits. What is in memory is read again.
+    async fn clock_jumped(&mut self, window: &mut Window, jump: TimeDelta) -> Result<(), PipelineError> {
+        tracing::warn!(jump_s = jump.num_seconds(), "the clock has jumped, or the machine has slept; plans follow it");
+        let (now, longest, is_daemon) = (Utc::now(), self.longest, self.once.is_none());
+        self.gate.shift(jump);
+        window.forget(now);
+        let work = move |store: &mut crate::store::Store| {
+            store.mend_clock(now, longest)?;
+            if is_daemon { store.spread_overdue(now, startup_spread) } else { Ok(()) }
+        };
+        self.persist.call(work).await
     }
 
     /// Reads more of what is due when the window runs low, or when all that it holds has to wait for busy hosts.
@@ -172,6 +192,12 @@ impl Window {
 
     fn is_stuck(&self, gate: &HostGate, now: DateTime<Utc>) -> bool {
         !self.complete && self.has_room() && !self.is_low() && self.due.iter().all(|feed| !gate.admits(&feed.host, now))
+    }
+
+    /// Forgets what is due; it is still in the store.
+    fn forget(&mut self, now: DateTime<Utc>) {
+        self.due.clear();
+        (self.complete, self.refill_at, self.look_past_at) = (false, now, now);
     }
 
     /// Forgets the half that would come last; it is still in the store.
@@ -288,7 +314,7 @@ mod tests {
         let gate = HostGate::new(1, Duration::ZERO);
         let (mode, stop) = (crate::pipeline::Mode::Daemon, CancellationToken::new());
         let persist = Persist { store, mode, stop: stop.clone(), pulse: Pulse::default(), stage: "schedule" };
-        let mut schedule = Schedule { persist, once: None, gate, jobs, finished, stop };
+        let mut schedule = Schedule { persist, once: None, gate, longest: Duration::MAX, jobs, finished, stop };
         let mut window = Window::new(Utc::now());
         for _ in 0..3 {
             schedule.refill(&mut window).await.unwrap();

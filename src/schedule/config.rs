@@ -44,3 +44,13 @@ pub struct ScheduleConfig {
     #[serde(with = "humantime_serde")]
     pub manual_cooldown: Duration,
 }
+
+impl ScheduleConfig {
+    /// Longer than any wait before a feed's first poll or a hub's next question: what lies further ahead was planned under
+    /// a clock that was wrong.
+    pub fn longest_plan(&self) -> Duration {
+        /// A month: the longest lease that hubs are known to grant.
+        const LEASE: Duration = Duration::from_secs(31 * 86_400);
+        self.retry_after_cap.saturating_mul(2).max(LEASE)
+    }
+}

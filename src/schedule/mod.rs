@@ -4,6 +4,7 @@
 //! trouble from that of the feeds.
 
 mod backoff;
+mod clock;
 mod config;
 mod gate;
 mod hints;
@@ -22,6 +23,7 @@ use url::Url;
 use crate::fetch::ErrorClass;
 use crate::item::PollHints;
 
+pub use clock::Clock;
 pub use config::ScheduleConfig;
 pub use gate::HostGate;
 pub use history::{History, Move};

@@ -3,6 +3,7 @@
 //! [`Store`] is the file itself, synchronous; [`StoreHandle`] is how the pipeline reaches it: one thread owns the
 //! connection, so transactions never interleave and no lock is held across an await.
 
+mod clock;
 mod config;
 mod error;
 mod feeds;

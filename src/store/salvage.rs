@@ -160,7 +160,7 @@ fn mend(connection: &mut Connection, alerted: &HashSet<Identity>, now: DateTime<
 /// alerts that are lost must not be given again, since sinks are behind them.
 const AGREE: &str = "
     DELETE FROM item WHERE feed NOT IN (SELECT id FROM feed);
-    DELETE FROM seen WHERE item >= coalesce((SELECT min(id) FROM item), 0)
+    DELETE FROM seen WHERE item > 0 AND item >= coalesce((SELECT min(id) FROM item), 0)
         AND NOT EXISTS (SELECT 1 FROM item WHERE item.id = seen.item)
         AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.item = seen.item);
     INSERT OR IGNORE INTO seen (key, item, feed, last_seen) SELECT identity, id, feed, first_seen FROM item;

@@ -10,10 +10,9 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Files, read_files};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
-use demarche::config::Fsync;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Tally, Totals, feed_documents};
-use demarche::sink::JsonlSink;
+use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Tally, Totals, feed_documents};
+use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -76,16 +75,21 @@ fn run(documents: &Path) -> Totals {
     runtime.block_on(async {
         let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
         let (store, thread) = StoreHandle::start(Store::open(state.path()).expect("a database")).expect("a thread");
+        let policy = FilePolicy::plain(Fsync::Never);
+        let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
+        let stop = CancellationToken::new();
+        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store: store.clone(),
-            scorer: Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
-            sink: JsonlSink::open(&state.path().join("alerts.jsonl"), Fsync::Never).expect("a file"),
+            outlets: vec![Outlet::main(file)],
+            handles,
+            orders,
             mode: Mode::Once,
             tally: tally.clone(),
         };
         let files = Files::find(&[documents.to_owned()]).expect("the documents");
-        let stop = CancellationToken::new();
         let (counted, reading) = (tally.clone(), stop.clone());
         let read = |documents| read_files(files, store, counted, documents, reading).boxed();
         feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");

@@ -32,6 +32,7 @@ pub mod train;
 // Around it.
 pub mod cli;
 pub mod config;
+pub mod notify;
 pub mod opml;
 pub mod shutdown;
 pub mod telemetry;

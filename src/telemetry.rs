@@ -3,7 +3,10 @@
 use std::io::IsTerminal;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -17,19 +20,39 @@ pub struct TelemetryError {
     reason: String,
 }
 
+/// The log that is written, to change its level by.
+#[derive(Debug, Clone)]
+pub struct Log(Option<Handle<EnvFilter, Registry>>);
+
+impl Log {
+    /// From now on what `level` lets through is logged.
+    ///
+    /// # Errors
+    /// When the level is not a filter that tracing understands.
+    pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
+        let filter = filter(level)?;
+        // It fails only where the subscriber is gone, and with it the log.
+        let _ = self.0.as_ref().map(|handle| handle.reload(filter));
+        Ok(())
+    }
+}
+
 /// Sends the log of this process to standard error. Later calls change nothing.
 ///
 /// # Errors
 /// When the level is not a filter that tracing understands.
-pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
-    let filter = filter(&config.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error means that a subscriber is set already, which is what we want.
-    let _ = match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().try_init(),
+pub fn start(config: &LogConfig) -> Result<Log, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(filter(&config.level)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let started = match config.format {
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact()).try_init()
+        }
     };
-    Ok(())
+    // An error means that a subscriber is set already, which is what we want.
+    Ok(Log(started.is_ok().then_some(handle)))
 }
 
 /// Reads a level or filter.

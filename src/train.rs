@@ -65,6 +65,10 @@ pub struct TrainArgs {
     /// Tokens of title and summary together (transformer)
     #[arg(long, default_value_t = 80)]
     pub max_tokens: usize,
+    /// Chance of each word piece to be hidden while training, 0 to 0.5: what is learnt leans less on single names
+    /// (transformer)
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub hide: f64,
 }
 
 /// The families of models.
@@ -139,6 +143,7 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         _ if !(8..=512).contains(&args.max_tokens) => {
             refuse("--max-tokens outside 8 to 512, what the base model reads")
         }
+        _ if !(0.0..=0.5).contains(&args.hide) => refuse("--hide outside 0 to 0.5: too little would be left to read"),
         _ if args.lr.is_some_and(|lr| !(lr.is_finite() && lr > 0.0)) => {
             refuse("a learning rate that is not above zero")
         }

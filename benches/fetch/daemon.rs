@@ -38,13 +38,21 @@ pub fn many(seconds: u64) {
     lateness(state.path(), &planned);
 }
 
-/// The soak: 600 feeds polled every 30 s, one in twenty failing.
+/// Items in the soak's database before it starts: their keys are larger than what SQLite keeps of the database in memory,
+/// so that its cache fills in the first minutes, as it has long since in a daemon that runs for months, and not in the
+/// middle of what is watched.
+const OLD_ITEMS: u32 = 300_000;
+
+/// The soak: 600 feeds polled every 30 s, one in twenty failing, on a database that is not young.
 pub fn soak(minutes: u64) {
     let feeds = 600;
     let mut beside = Beside::start(Kind::Changing, feeds);
     let state = tempfile::tempdir().expect("a directory");
     register(state.path(), feeds, feeds, beside.port);
-    println!("{feeds} feeds every 30 s for {minutes} min, one in twenty failing, new items every minute");
+    age(state.path());
+    println!(
+        "{OLD_ITEMS} items from before; {feeds} feeds every 30 s for {minutes} min, one in twenty failing, new items every minute"
+    );
     let mut daemon = Daemon::start(state.path(), &["--interval", "30s", "--log-level", "off"]);
     daemon.watch(&mut beside, Duration::from_secs(minutes * 60), |sample, seen| {
         println!(
@@ -59,6 +67,19 @@ pub fn soak(minutes: u64) {
         true
     });
     daemon.stop().drift();
+}
+
+/// Puts items of a year ago into the database, all of them judged, each with two keys.
+fn age(state: &Path) {
+    let database = Connection::open(state.join("demarche.sqlite")).expect("the database");
+    let item = "INSERT INTO item (identity, feed, origin, first_seen, published, published_source, content, entry, outcome, score)
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                SELECT randomblob(16), 1 + i % 600, 'live', ?2, ?2, 'feed', randomblob(16), '{}', 'irrelevant', 0.0 FROM n";
+    let seen = "INSERT INTO seen (key, item, feed, last_seen)
+                SELECT identity, id, feed, first_seen FROM item UNION ALL SELECT content, id, feed, first_seen FROM item";
+    let year_ago = chrono::Utc::now().timestamp_millis() - 365 * 86_400_000;
+    database.execute(item, rusqlite::params![OLD_ITEMS, year_ago]).expect("the items");
+    database.execute(seen, []).expect("their keys");
 }
 
 /// Spreads the feeds evenly over `over` from a second from now; returns when each is due, Unix milliseconds.

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
-use demarche::config::Fsync;
 use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Mode, Polling, Tally, live};
-use demarche::sink::JsonlSink;
+use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
+use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
 use demarche::store::{Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -61,15 +60,21 @@ pub fn run(state: &Path) {
         let info = ModelInfo { id: "stub".into(), threshold: 0.5, threshold_diplomacy: 0.5 };
         let (store, thread) = StoreHandle::start(store).expect("a thread");
         let flush = Flush { items: 1, after: Duration::ZERO };
+        let policy = FilePolicy::plain(Fsync::Always);
+        let file = FileSink::open(&state.join("alerts.jsonl"), policy).expect("a file");
+        let stop = CancellationToken::new();
+        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store,
-            scorer: Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer"),
+            scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
-            sink: JsonlSink::open(&state.join("alerts.jsonl"), Fsync::Always).expect("a file"),
+            outlets: vec![Outlet::main(file)],
+            handles,
+            orders,
             mode: Mode::Once,
             tally: tally.clone(),
         };
-        live(flow, polling, &CancellationToken::new()).join(Duration::from_secs(60)).await.expect("a run to its end");
+        live(flow, polling, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
         tokio::task::block_in_place(|| thread.join());
     });
     println!("{}", serde_json::to_string(&tally.totals()).expect("plain numbers"));

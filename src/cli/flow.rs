@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::UsageError;
 use super::progress::Progress;
-use super::setup::Setup;
+use super::setup::{Setup, secret};
 use crate::classify::{AlertOn, ClassifyConfig, Threshold, Worker};
-use crate::pipeline::{AlertRule, Flow, Mode, Stages, Tally, Totals};
-use crate::sink::JsonlSink;
-use crate::store::{Store, StoreHandle};
+use crate::pipeline::{AlertRule, Flow, Handles, Mode, Stages, Tally, Totals};
+use crate::sink::{OpenError, Outlet, Parts};
+use crate::store::{Store, StoreHandle, StoreThread};
 
 /// Flags over the configuration that every flow has.
 #[derive(Debug, Default, Args)]
@@ -56,31 +56,103 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(work)
 }
 
-/// Loads the model, opens the sink, starts `stages` on them, and waits until they end or a signal comes.
+/// What stays from one configuration to the next while the program runs.
+#[derive(Default)]
+pub(super) struct Session {
+    /// Ends everything.
+    pub stop: CancellationToken,
+    tally: Arc<Tally>,
+    scorer: Option<(ClassifyConfig, Arc<Worker>)>,
+}
+
+/// Everything that a run needs and that may fail to be had, ready.
+pub(super) struct Opened {
+    store: StoreHandle,
+    thread: StoreThread,
+    outlets: Vec<Outlet>,
+    scorer: Arc<Worker>,
+    rule: AlertRule,
+    mode: Mode,
+}
+
+impl Session {
+    /// Opens the sinks and loads the model, unless it is the one that is loaded.
+    pub async fn open(&mut self, setup: &Setup, mut store: Store, mode: Mode) -> anyhow::Result<Opened> {
+        let outlets = open_sinks(setup)?;
+        let known: Vec<_> = outlets.iter().map(|sink| (sink.name.clone(), sink.address.clone())).collect();
+        let model = &setup.config().model;
+        let scorer = match &self.scorer {
+            Some((config, scorer)) if config == model => scorer.clone(),
+            _ => Arc::new(Worker::from_config(model).await?),
+        };
+        let rule = rule(model, &scorer);
+        tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
+        self.scorer = Some((model.clone(), scorer.clone()));
+        store.sync_sinks(&known)?;
+        let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
+        Ok(Opened { store, thread, outlets, scorer, rule, mode })
+    }
+
+    /// Starts `stages` on what was opened and waits until they end. SIGTERM and SIGINT end them, SIGHUP calls `hang_up`.
+    pub async fn run(
+        &self,
+        setup: &Setup,
+        opened: Opened,
+        hang_up: impl Fn(&Handles),
+        stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
+    ) -> anyhow::Result<()> {
+        let Opened { store, thread, outlets, scorer, rule, mode } = opened;
+        let (handles, orders) = Handles::of(&self.stop);
+        let tally = self.tally.clone();
+        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), orders, mode, tally };
+        let work = async {
+            let stages = stages(flow, &self.stop)?;
+            anyhow::Ok(stages.join(setup.config().run.drain).await?)
+        };
+        let work = Progress::start(&self.tally, mode).beside(work);
+        let work = crate::notify::beside(mode, &handles.pulse, &self.tally, &self.stop, work);
+        let signals = crate::shutdown::on_signals(&self.stop, || hang_up(&handles), work);
+        signals.await.context("install signal handlers")??;
+        tokio::task::block_in_place(|| thread.join());
+        Ok(())
+    }
+
+    /// What was done since the start.
+    pub fn totals(&self) -> Totals {
+        self.tally.totals()
+    }
+}
+
+/// One run over one configuration.
 pub(super) async fn drive(
     setup: &Setup,
     store: Store,
     mode: Mode,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
+    let mut session = Session::default();
+    let opened = session.open(setup, store, mode).await?;
+    session.run(setup, opened, |handles| handles.sinks.reopen(), stages).await?;
+    Ok(session.totals())
+}
+
+/// The main alert file and the sinks of the configuration.
+fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
     let config = setup.config();
-    let sink = JsonlSink::open(&setup.alert_file(), config.output.fsync)?;
-    let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
-    let tally = Arc::new(Tally::default());
-    let stop = CancellationToken::new();
-    let work = async {
-        let scorer = Worker::from_config(&config.model).await?;
-        let rule = rule(&config.model, &scorer);
-        tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
-        let flow = Flow { store, scorer, rule, sink, mode, tally: tally.clone() };
-        let stages = stages(flow, &stop)?;
-        anyhow::Ok(stages.join(config.run.drain).await?)
+    let parts = Parts {
+        main: &setup.alert_file(),
+        state: &setup.state,
+        output: &config.output,
+        delivery: &config.delivery,
+        sinks: &config.sink,
+        fetch: &config.fetch,
+        replacing: false,
+        secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
-    let progress = Progress::start(&tally, mode);
-    let ended = crate::shutdown::on_signals(&stop, progress.beside(work)).await.context("install signal handlers")?;
-    ended?;
-    tokio::task::block_in_place(|| thread.join());
-    Ok(tally.totals())
+    crate::sink::open(&parts).map_err(|error| match error {
+        OpenError::Sink(error) => error.into(),
+        unusable @ OpenError::Unusable { .. } => UsageError(unusable.to_string()).into(),
+    })
 }
 
 fn rule(model: &ClassifyConfig, scorer: &Worker) -> AlertRule {

@@ -1,5 +1,6 @@
 //! The command line: thin; each command is a file.
 
+mod alerts;
 mod backfill;
 mod check;
 mod config;
@@ -11,6 +12,7 @@ mod flow;
 mod list;
 mod parse;
 mod progress;
+mod reload;
 mod run;
 mod score;
 mod setup;
@@ -65,6 +67,9 @@ enum Command {
     /// List, add, remove, import, export, check and discover feeds.
     #[command(subcommand)]
     Feeds(feeds::FeedsCommand),
+    /// List, follow and show alerts that were written.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -104,6 +109,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Score(args) => score::run(common, args),
         Command::Parse(args) => parse::run(args),
         Command::Feeds(command) => feeds::run(common, command),
+        Command::Alerts(command) => alerts::run(common, command),
         Command::Config(command) => config::run(common, command),
         Command::Train(args) => {
             let setup = setup::setup(common)?;

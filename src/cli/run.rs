@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::exit::UsageError;
-use super::flow::{FlowArgs, block_on, drive};
+use super::flow::{FlowArgs, Opened, Session, block_on};
+use super::reload::{self, Reload};
 use super::setup::{Setup, address, configured_feeds, credentials, read_opml, setup};
 use super::{Common, Exit, summary};
 use crate::fetch::Fetcher;
-use crate::pipeline::{Mode, Polling, Totals, live};
+use crate::pipeline::{Flow, Mode, Polling, Totals, live};
 use crate::schedule::startup_spread;
 use crate::store::{FeedOrigin, FeedSpec, Store};
 
@@ -45,7 +47,13 @@ pub struct RunArgs {
 
 pub(super) fn run(common: &Common, args: RunArgs) -> anyhow::Result<Exit> {
     let mut setup = setup(common)?;
-    let totals = poll(&mut setup, &args)?;
+    args.flow.lay_over(&mut setup)?;
+    if args.json && setup.config().output.file.as_os_str() == "-" {
+        return Err(UsageError("print the totals: --json and --out - both want standard output".into()).into());
+    }
+    let _lock = Store::lock(&setup.state)?;
+    raise_file_limit();
+    let (totals, setup) = block_on(watch(common, &args, setup))?;
     summary::show(&totals, args.json, "feeds", &setup.alert_file())?;
     if args.once && totals.sources() == 0 {
         say_when(&setup)?;
@@ -63,17 +71,39 @@ fn say_when(setup: &Setup) -> anyhow::Result<()> {
     )?)
 }
 
-/// One run over the feeds that `args` or the configuration name.
-pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> {
-    args.flow.lay_over(setup)?;
-    if args.json && setup.config().output.file.as_os_str() == "-" {
-        return Err(UsageError("print the totals: --json and --out - both want standard output".into()).into());
+/// Runs over the configuration, and over the next one when a reload asks for it: the old run finishes what it has begun,
+/// and the next goes on from the state directory. What cannot be run is refused, and the old configuration stays.
+async fn watch(common: &Common, args: &RunArgs, mut setup: Setup) -> anyhow::Result<(Totals, Setup)> {
+    let mut session = Session::default();
+    let mut last: Option<Setup> = None;
+    loop {
+        let (opened, polling) = match open(&setup, args, &mut session).await {
+            Ok(ready) => ready,
+            Err(error) => match last.take() {
+                Some(old) => {
+                    reload::refused(&error);
+                    setup = old;
+                    continue;
+                }
+                None => return Err(error),
+            },
+        };
+        let reload = Reload::new(common, args, &setup);
+        let stages = |flow: Flow, stop: &CancellationToken| Ok(live(flow, polling, stop));
+        session.run(&setup, opened, |handles| reload.hang_up(handles), stages).await?;
+        match reload.next() {
+            Some(next) if !session.stop.is_cancelled() => last = Some(std::mem::replace(&mut setup, next)),
+            _ => return Ok((session.totals(), setup)),
+        }
     }
-    let feeds = named_feeds(args)?;
-    let _lock = Store::lock(&setup.state)?;
-    let mut store = Store::open(&setup.state)?;
-    plan(&mut store, setup, args, feeds)?;
+}
+
+/// Everything a run over `setup` needs.
+async fn open(setup: &Setup, args: &RunArgs, session: &mut Session) -> anyhow::Result<(Opened, Polling)> {
     let config = setup.config();
+    setup.log.set_level(&config.log.level)?;
+    let mut store = Store::open(&setup.state)?;
+    plan(&mut store, setup, args, named_feeds(args)?)?;
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch)?),
         credentials: credentials(&setup.loaded)?,
@@ -85,9 +115,8 @@ pub(super) fn poll(setup: &mut Setup, args: &RunArgs) -> anyhow::Result<Totals> 
         max_body: usize::try_from(config.fetch.max_body.as_u64()).unwrap_or(usize::MAX),
         started: Utc::now(),
     };
-    raise_file_limit();
     let mode = if args.once { Mode::Once } else { Mode::Daemon };
-    block_on(drive(setup, store, mode, |flow, stop| Ok(live(flow, polling, stop))))
+    Ok((session.open(setup, store, mode).await?, polling))
 }
 
 /// Lets the process open as many files as it may: a round over thousands of hosts has a connection to each of the last

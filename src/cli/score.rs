@@ -25,7 +25,7 @@ pub struct ScoreArgs {
     /// Score every line of this file (`-` is standard input).
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// One JSON object a line.
+    /// One JSON object a line. Reasons are looked for where the score makes an alert: they cost several times the score.
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,9 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
             let texts: Vec<Text> = chunk.iter().map(|line| text(line)).collect();
             let verdicts = scorer.score(texts.clone()).await?;
             for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
-                verdict.reasons = scorer.explain(text).await?;
+                if is_alert(&verdict, &scorer) {
+                    verdict.reasons = scorer.explain(text).await?;
+                }
                 print(line, &verdict, &scorer, args.json)?;
             }
         }
@@ -90,10 +92,14 @@ fn text(line: &str) -> Text {
     Text::new(title, summary)
 }
 
+fn is_alert(verdict: &Verdict, scorer: &Worker) -> bool {
+    verdict.score() >= scorer.model().threshold
+}
+
 fn print(line: &str, verdict: &Verdict, scorer: &Worker, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let model = scorer.model();
-    let alert = verdict.score() >= model.threshold;
+    let alert = is_alert(verdict, scorer);
     if json {
         let scored = Scored {
             text: line,

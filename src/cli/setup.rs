@@ -11,11 +11,13 @@ use crate::config::{Config, ConfigError, Loaded, Problem, load};
 use crate::fetch::Credential;
 use crate::opml::Listing;
 use crate::store::FeedSpec;
+use crate::telemetry::Log;
 
 /// The configuration in force.
 pub(super) struct Setup {
     pub loaded: Loaded,
     pub state: PathBuf,
+    pub log: Log,
 }
 
 impl Setup {
@@ -32,16 +34,41 @@ impl Setup {
 
 /// Reads the configuration, lays the common flags over it and starts the log.
 pub(super) fn setup(common: &Common) -> anyhow::Result<Setup> {
+    let loaded = overlaid(common)?;
+    let log = crate::telemetry::start(&loaded.config.log).map_err(|error| UsageError(error.to_string()))?;
+    let state = state(common, &loaded)?;
+    Ok(Setup { loaded, state, log })
+}
+
+impl Setup {
+    /// The same with what the configuration says now. The state directory and the form of the log stay as they are until
+    /// the program is started anew, which is said.
+    pub fn again(&self, common: &Common) -> anyhow::Result<Self> {
+        let loaded = overlaid(common)?;
+        if state(common, &loaded)? != self.state {
+            tracing::warn!(state = %self.state.display(), "[state] dir has changed; the program has to be restarted for it");
+        }
+        if loaded.config.log.format != self.config().log.format {
+            tracing::warn!("[log] format has changed; the program has to be restarted for it");
+        }
+        Ok(Self { loaded, state: self.state.clone(), log: self.log.clone() })
+    }
+}
+
+/// The configuration with the common flags over it.
+fn overlaid(common: &Common) -> anyhow::Result<Loaded> {
     let mut loaded = checked(common.config.as_deref())?;
     let log = &mut loaded.config.log;
     log.format = common.log_format.unwrap_or(log.format);
     log.level = common.log_level.clone().unwrap_or(std::mem::take(&mut log.level));
-    crate::telemetry::start(log).map_err(|error| UsageError(error.to_string()))?;
-    let state = match &common.state {
-        Some(dir) => dir.clone(),
-        None => state_dir(&loaded)?,
-    };
-    Ok(Setup { loaded, state })
+    Ok(loaded)
+}
+
+fn state(common: &Common, loaded: &Loaded) -> anyhow::Result<PathBuf> {
+    match &common.state {
+        Some(dir) => Ok(dir.clone()),
+        None => state_dir(loaded),
+    }
 }
 
 /// The configuration, refused with everything that is wrong with it: keys, values, and what they refer to.
@@ -67,6 +94,7 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
             add("[feeds] opml", error.to_string());
         }
     }
+    crate::sink::problems(&config.sink, &config.delivery).into_iter().for_each(|problem| add("[[sink]]", problem));
     for feed in &config.feed {
         if let Err(error) = address(&feed.url) {
             add("[[feed]] url", error.to_string());
@@ -113,23 +141,27 @@ pub(super) fn credentials(loaded: &Loaded) -> anyhow::Result<HashMap<String, Cre
 }
 
 fn credential(name: &str) -> anyhow::Result<Credential> {
+    Ok(Credential::parse(name, &secret(name)?).map_err(|error| UsageError(error.to_string()))?)
+}
+
+/// The text of a secret.
+pub(super) fn secret(name: &str) -> Result<String, UsageError> {
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !plain {
-        return Err(UsageError(format!("use credential `{name}`: its name may hold letters, digits, - and _")).into());
+        return Err(UsageError(format!("use credential `{name}`: its name may hold letters, digits, - and _")));
     }
     let file = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(name));
     let variable = format!("DEMARCHE_CREDENTIAL_{}", name.to_uppercase().replace('-', "_"));
-    let text = match file.filter(|file| file.exists()) {
+    match file.filter(|file| file.exists()) {
         Some(file) => {
-            std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))?
+            std::fs::read_to_string(&file).map_err(|error| UsageError(format!("read {}: {error}", file.display())))
         }
         None => std::env::var(&variable).map_err(|_| {
             UsageError(format!(
                 "find credential `{name}`: no such file in $CREDENTIALS_DIRECTORY, and {variable} is not set"
             ))
-        })?,
-    };
-    Ok(Credential::parse(name, &text).map_err(|error| UsageError(error.to_string()))?)
+        }),
+    }
 }
 
 /// The feeds of an OPML file; what it skips is logged.

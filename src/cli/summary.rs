@@ -29,6 +29,9 @@ pub(super) fn lines(totals: &Totals, source: &str, file: &Path) -> String {
             text += &format!(", {count} {what}");
         }
     }
+    if t.sinks_behind > 0 {
+        text += &format!("\nsinks    {} did not take all of their alerts; the log says why", t.sinks_behind);
+    }
     text + &format!(
         "\nalerts   {} written to {}",
         t.delivered,
@@ -48,6 +51,7 @@ pub(super) fn show(totals: &Totals, json: bool, source: &str, file: &Path) -> an
 /// All well, partly, or nothing at all.
 pub(super) fn exit(totals: &Totals) -> Exit {
     match (totals.failed, totals.documents + totals.not_modified) {
+        (0, _) if totals.sinks_behind > 0 => Exit::Partly,
         (0, _) => Exit::Ok,
         (_, 0) => Exit::Failed,
         _ => Exit::Partly,

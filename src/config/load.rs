@@ -9,6 +9,7 @@ use toml::{Spanned, Table, Value};
 
 use super::problem::unknown_key;
 use super::{Config, DEFAULTS, Problem, env};
+use crate::sink::SinkConfig;
 
 /// Why there is no configuration.
 #[derive(Debug, Error)]
@@ -108,7 +109,7 @@ impl Merge<'_> {
     }
 
     fn tables(&mut self, elements: &[Spanned<DeValue<'_>>], path: &[String]) {
-        let known = feed_keys();
+        let known = keys_of(path.first().map_or("", String::as_str));
         for element in elements {
             if let DeValue::Table(table) = element.get_ref()
                 && let Some(key) = table.keys().find(|key| !known.contains(&key.get_ref().as_ref()))
@@ -176,8 +177,12 @@ impl Merge<'_> {
     }
 }
 
-fn feed_keys() -> Vec<&'static str> {
-    vec!["url", "title", "tags", "floor", "credential"]
+/// The keys of a block that may be repeated.
+fn keys_of(block: &str) -> &'static [&'static str] {
+    match block {
+        "sink" => &SinkConfig::KEYS,
+        _ => &["url", "title", "tags", "floor", "credential"],
+    }
 }
 
 fn is_tables(elements: &[Spanned<DeValue<'_>>]) -> bool {

@@ -16,6 +16,7 @@ use crate::actors::ActorsConfig;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
+use crate::sink::{DeliveryConfig, OutputConfig, SinkConfig};
 use crate::websub::WebsubConfig;
 
 pub use load::{ConfigError, Loaded, load};
@@ -46,8 +47,13 @@ pub struct Config {
     pub model: ClassifyConfig,
     /// Who is recognised in alerts.
     pub actors: ActorsConfig,
-    /// Where alerts go.
+    /// The main alert file.
     pub output: OutputConfig,
+    /// How the other sinks are tried.
+    pub delivery: DeliveryConfig,
+    /// The other sinks.
+    #[serde(default)]
+    pub sink: Vec<SinkConfig>,
     /// How the program runs and stops.
     pub run: RunConfig,
     /// What it logs.
@@ -86,26 +92,6 @@ pub struct FeedConfig {
     pub floor: Option<Duration>,
     /// Name of the secret that holds its headers or its `user:password`.
     pub credential: Option<String>,
-}
-
-/// Section `[output]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutputConfig {
-    /// The alert file; `-` is standard output; a relative path lies in the state directory.
-    pub file: PathBuf,
-    /// Whether the file is synced to disk before an alert counts as delivered.
-    pub fsync: Fsync,
-}
-
-/// When the alert file is synced to disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fsync {
-    /// After every batch of lines.
-    Always,
-    /// Left to the operating system.
-    Never,
 }
 
 /// Section `[run]`.

@@ -21,15 +21,20 @@ pub(super) fn headers(request: &Request<'_>, hop: &Url) -> HeaderMap {
             }
         }
     }
-    if may_see_secrets(request.url, hop) {
-        if let Some(credential) = Credential::of_url(request.url) {
-            credential.add_to(&mut headers);
+    add_secrets(&mut headers, request.url, request.credential, hop);
+    headers
+}
+
+/// Adds the secrets of `url` where `hop` may see them.
+pub(super) fn add_secrets(headers: &mut HeaderMap, url: &Url, credential: Option<&Credential>, hop: &Url) {
+    if may_see_secrets(url, hop) {
+        if let Some(credential) = Credential::of_url(url) {
+            credential.add_to(headers);
         }
-        if let Some(credential) = request.credential {
-            credential.add_to(&mut headers);
+        if let Some(credential) = credential {
+            credential.add_to(headers);
         }
     }
-    headers
 }
 
 /// Whether the request to `hop` carries validators.

@@ -10,6 +10,7 @@ mod error;
 pub mod guard;
 mod headers;
 mod hop;
+mod post;
 mod redirect;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use config::FetchConfig;
 pub use credential::Credential;
 pub use error::{ErrorClass, FetchError, SetupError};
 pub use headers::{Links, Validators};
+pub use post::Post;
 
 use guard::Guard;
 use hop::classify;

@@ -1,9 +1,10 @@
 //! JSON Feed 1.0 and 1.1 (jsonfeed.org), with tolerant types: numbers for strings, one for many, missing fields,
-//! trailing bytes. feed-rs refuses all of these.
+//! trailing bytes, a missing end. feed-rs refuses all of these.
 //!
 //! Fields of no interest are skipped while reading and never held, so that no document costs more than its feed.
 
 mod tolerant;
+mod truncated;
 
 use serde::Deserialize;
 use url::Url;
@@ -65,8 +66,7 @@ pub fn is_json(text: &str) -> bool {
 pub fn parse(text: &str, url: Option<&Url>) -> Result<Document, ParseError> {
     // line breaks inside strings are an error in JSON and common in feeds; outside they are blanks anyway
     let flat = text.replace(['\n', '\r', '\t'], " ");
-    let mut reader = serde_json::Deserializer::from_str(&flat);
-    let feed = Feed::deserialize(&mut reader).map_err(|error| ParseError::Broken {
+    let feed = read(&flat).map_err(|error| ParseError::Broken {
         layer: Layer::Json,
         position: error.column().saturating_sub(1), // one line only: see `flat`
         reason: error.to_string(),
@@ -79,6 +79,15 @@ pub fn parse(text: &str, url: Option<&Url>) -> Result<Document, ParseError> {
     let document = document(feed, url);
     let is_hollow = document.title.is_none() && document.entries.is_empty();
     if is_hollow { Err(ParseError::Hollow { layer: Layer::Json, position }) } else { Ok(document) }
+}
+
+/// The first JSON value of `text`; of one that ends too early, its whole items.
+fn read(text: &str) -> serde_json::Result<Feed> {
+    let first = |text: &str| Feed::deserialize(&mut serde_json::Deserializer::from_str(text));
+    first(text).or_else(|error| match truncated::closed(text).filter(|_| error.is_eof()) {
+        Some(closed) => first(&closed),
+        None => Err(error),
+    })
 }
 
 fn document(feed: Feed, url: Option<&Url>) -> Document {
@@ -165,6 +174,13 @@ mod tests {
         );
         assert_eq!(second.link.as_deref(), Some("https://example.org/a"));
         assert_eq!(second.authors, ["Bo", "https://example.org/c"]);
+    }
+
+    #[test]
+    fn a_missing_end_costs_one_item() {
+        let feed = read(r#"{"title": "Desk", "items": [{"id": "1", "title": "Talks"}, {"id": "2", "title": "Mor"#);
+        assert_eq!(feed.title.as_deref(), Some("Desk"));
+        assert_eq!(feed.entries.iter().map(|entry| entry.title.as_str()).collect::<Vec<_>>(), ["Talks"]);
     }
 
     #[test]

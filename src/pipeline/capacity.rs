@@ -37,5 +37,13 @@ pub const JUDGE_TIME: Duration = Duration::from_millis(250);
 /// Alerts appended and synced together. Larger only saves syncs.
 pub const DELIVERY_BATCH: usize = 256;
 
+/// Alerts that a sink may have taken and that are not marked yet, at most: what is compared with the end of the alert file
+/// after a crash. Half of it is marked at once, however long the interval of syncs. More makes start-up after a crash
+/// slower.
+pub const UNMARKED: usize = 16 * DELIVERY_BATCH;
+
+/// Orders to the sinks (reopen, make way). They come from a person; one that waits stands for the next.
+pub const ORDERS: usize = 1;
+
 /// A wake-up is a fact, not a count: one that is waiting stands for all.
 pub const WAKE: usize = 1;

@@ -14,21 +14,26 @@ use super::{PipelineError, Polling, poll};
 use crate::alert::public_url;
 use crate::store::DueFeed;
 
-/// Works on the jobs until the schedule ends. When the run stops, fetches under way are dropped: nothing of them was
-/// stored, so the next run asks again.
+/// Works on the jobs until the schedule ends. When the intake ends, fetches under way are finished and no other begins; when
+/// the run stops, they are dropped: nothing of them was stored, so the next run asks again.
 pub(super) async fn run(
     polling: Polling,
     mut jobs: mpsc::Receiver<DueFeed>,
     documents: mpsc::Sender<Document>,
+    intake: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
     let concurrency = polling.concurrency;
     let polling = Arc::new(polling);
     poll_fn(move |context| jobs.poll_recv(context))
         .for_each_concurrent(concurrency, |feed| {
-            let (polling, documents, stop) = (polling.clone(), documents.clone(), stop.clone());
+            let (polling, documents) = (polling.clone(), documents.clone());
+            let (intake, stop) = (intake.clone(), stop.clone());
             let span = tracing::info_span!("poll", feed = feed.id, url = %public_url(&feed.url));
             async move {
+                if intake.is_cancelled() {
+                    return;
+                }
                 let polled = tokio::select! {
                     biased;
                     () = stop.cancelled() => return,

@@ -16,7 +16,7 @@ use crate::store::{Judged, Pending};
 
 pub(super) struct Judge {
     pub persist: Persist,
-    pub scorer: Worker,
+    pub scorer: Arc<Worker>,
     pub rule: AlertRule,
     pub tally: Arc<Tally>,
     pub backlog: Arc<Backlog>,
@@ -79,6 +79,9 @@ impl Judge {
                 store.pending_count()
             })
             .await?;
+        if alerts > 0 {
+            crate::sink::step::pass(crate::sink::step::Step::Committed);
+        }
         self.tally.judged(alerts, total - alerts - unscorable, unscorable);
         self.backlog.set(waiting);
         if alerts > 0 {
@@ -91,6 +94,7 @@ impl Judge {
     /// One verdict for each item. When a batch fails, its items are tried one by one, so that one text the model
     /// cannot take does not hold up the others.
     async fn score(&self, batch: &[Pending]) -> Result<Vec<Option<Verdict>>, ScoreError> {
+        let _at_work = self.persist.begin();
         match self.scorer.score(batch.iter().map(text).collect()).await {
             Ok(verdicts) => return Ok(verdicts.into_iter().map(Some).collect()),
             Err(error @ ScoreError::WorkerGone(_)) => return Err(error),
@@ -121,6 +125,7 @@ impl Judge {
         if !self.rule.is_met_by(&verdict) {
             return Ok(Judged { row: pending.row, score: Some(score), alert: None });
         }
+        let _at_work = self.persist.begin();
         verdict.reasons = self.scorer.explain(text(&pending)).await?;
         let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
         let alert = Alert::new(&pending, &verdict, held_to, Utc::now());

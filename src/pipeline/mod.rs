@@ -8,8 +8,11 @@ mod commit;
 mod deliver;
 mod fetch;
 mod judge;
+mod lane;
 mod persist;
 mod poll;
+mod pulse;
+mod round;
 mod schedule;
 mod stages;
 mod tally;
@@ -27,11 +30,13 @@ use tokio_util::sync::CancellationToken;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
-use crate::sink::{JsonlSink, SinkError};
+use crate::sink::{Outlet, SinkError};
 use crate::store::{Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
+pub use deliver::{Order, SinkControl};
+pub use pulse::{HUNG, Pulse};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
 
@@ -44,7 +49,7 @@ pub enum PipelineError {
     /// The model failed.
     #[error(transparent)]
     Score(#[from] ScoreError),
-    /// The alert file refused.
+    /// A sink refused.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Stages did not finish in time after the run was told to stop.
@@ -102,15 +107,39 @@ pub struct Flow {
     /// The store.
     pub store: StoreHandle,
     /// The scorer.
-    pub scorer: Worker,
+    pub scorer: Arc<Worker>,
     /// What is an alert.
     pub rule: AlertRule,
     /// Where alerts go.
-    pub sink: JsonlSink,
+    pub outlets: Vec<Outlet>,
+    /// How it is watched and steered from outside.
+    pub handles: Handles,
+    /// What the sinks are told to do while they work.
+    pub orders: mpsc::Receiver<Order>,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
     pub tally: Arc<Tally>,
+}
+
+/// How a run is watched and steered from outside. Cheap to clone.
+#[derive(Clone)]
+pub struct Handles {
+    /// Gives orders to the sinks.
+    pub sinks: SinkControl,
+    /// Whether the stages get on.
+    pub pulse: Pulse,
+    /// Cancelled, no poll begins any more; those under way are finished and what came in is judged and delivered. Ends
+    /// with the run's own token too.
+    pub intake: CancellationToken,
+}
+
+impl Handles {
+    /// Those of a run that ends with `stop`, and the orders for its sinks.
+    pub fn of(stop: &CancellationToken) -> (Self, mpsc::Receiver<Order>) {
+        let (sinks, orders) = SinkControl::new();
+        (Self { sinks, pulse: Pulse::default(), intake: stop.child_token() }, orders)
+    }
 }
 
 /// How feeds are polled.
@@ -135,16 +164,16 @@ pub struct Polling {
     pub started: DateTime<Utc>,
 }
 
-/// Polls the feeds in the store until nothing is due ([`Mode::Once`]) or `stop` is cancelled.
+/// Polls the feeds in the store until nothing is due ([`Mode::Once`]), the intake is ended or `stop` is cancelled.
 pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
-    let (mode, store) = (flow.mode, flow.store.clone());
+    let (mode, store, intake) = (flow.mode, flow.store.clone(), flow.handles.intake.clone());
     let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
     let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: stop.clone() };
+    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {
@@ -154,9 +183,9 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
             max_body: polling.max_body,
             documents: documents_sender.clone(),
         };
-        stages.spawn("websub", push.run(callback, stop.clone()));
+        stages.spawn("websub", push.run(callback, intake.clone()));
     }
-    stages.spawn("fetch", fetch::run(polling, jobs, documents_sender, stop.clone()));
+    stages.spawn("fetch", fetch::run(polling, jobs, documents_sender, intake, stop.clone()));
     downstream(&mut stages, flow, documents, Some(finished_sender), stop);
     stages
 }
@@ -184,8 +213,9 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, sink, mode, tally } = flow;
-    let persist = persist::Persist { store, mode, stop: stop.clone() };
+    let Flow { store, scorer, rule, outlets, handles, orders, mode, tally } = flow;
+    let pulse = handles.pulse;
+    let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let commit = commit::Commit {
         persist: persist.clone(),
         tally: tally.clone(),
@@ -195,9 +225,12 @@ fn downstream(
     };
     stages.spawn("commit", commit.run(documents));
     let judge =
-        judge::Judge { persist: persist.clone(), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
+        judge::Judge { persist: persist.of("judge"), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
     stages.spawn("judge", judge.run(judge_woken));
-    stages.spawn("deliver", deliver::Deliver { persist, sink, tally }.run(deliver_woken));
+    stages.spawn(
+        "deliver",
+        deliver::Deliver { persist: persist.of("deliver"), outlets, orders, tally }.run(deliver_woken),
+    );
 }
 
 /// A poll as the commit stage stores it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::pulse::{Pulse, Work};
 use super::{Mode, PipelineError};
 use crate::store::{Store, StoreError, StoreHandle};
 
@@ -19,9 +20,22 @@ pub(super) struct Persist {
     pub store: StoreHandle,
     pub mode: Mode,
     pub stop: CancellationToken,
+    pub pulse: Pulse,
+    /// Who works with it, for the pulse.
+    pub stage: &'static str,
 }
 
 impl Persist {
+    /// The same for another stage.
+    pub fn of(&self, stage: &'static str) -> Self {
+        Self { stage, ..self.clone() }
+    }
+
+    /// Notes that the stage begins a piece of work, which lasts until the answer is dropped.
+    pub fn begin(&self) -> Work {
+        self.pulse.begin(self.stage)
+    }
+
     /// Runs `work` until it succeeds, fails for good, or the run stops.
     pub async fn call<T: Send + 'static>(
         &self,
@@ -29,10 +43,12 @@ impl Persist {
     ) -> Result<T, PipelineError> {
         let mut pauses = Pauses::new();
         loop {
+            let at_work = self.begin();
             let error = match self.store.call(work.clone()).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            drop(at_work);
             if !error.is_passing() || !self.wait(&mut pauses, &error).await {
                 return Err(error.into());
             }
@@ -40,7 +56,7 @@ impl Persist {
     }
 
     /// Waits for the next try; false when there is none.
-    pub async fn wait(&self, pauses: &mut Pauses, error: &(dyn std::error::Error + Sync)) -> bool {
+    async fn wait(&self, pauses: &mut Pauses, error: &(dyn std::error::Error + Sync)) -> bool {
         if self.mode == Mode::Once || self.stop.is_cancelled() {
             return false;
         }
@@ -54,7 +70,7 @@ impl Persist {
 }
 
 /// Doubling pauses.
-pub(super) struct Pauses(Duration);
+struct Pauses(Duration);
 
 impl Pauses {
     pub fn new() -> Self {

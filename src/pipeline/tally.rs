@@ -22,6 +22,7 @@ pub struct Tally {
     irrelevant: AtomicU64,
     unscorable: AtomicU64,
     delivered: AtomicU64,
+    sinks_behind: AtomicU64,
 }
 
 /// A run's totals at one moment.
@@ -53,8 +54,11 @@ pub struct Totals {
     pub irrelevant: u64,
     /// Items the model could not judge.
     pub unscorable: u64,
-    /// Alerts written.
+    /// Alerts written to the main file.
     pub delivered: u64,
+    /// Other sinks that have not taken all of their alerts.
+    #[serde(default)]
+    pub sinks_behind: u64,
 }
 
 impl Totals {
@@ -107,6 +111,11 @@ impl Tally {
         self.delivered.fetch_add(count as u64, Ordering::Relaxed);
     }
 
+    /// A sink ended the run with alerts left.
+    pub fn sink_behind(&self) {
+        self.sinks_behind.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The totals now.
     pub fn totals(&self) -> Totals {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -127,6 +136,7 @@ impl Tally {
             irrelevant: read(&self.irrelevant),
             unscorable: read(&self.unscorable),
             delivered: read(&self.delivered),
+            sinks_behind: read(&self.sinks_behind),
         }
     }
 }

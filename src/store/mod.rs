@@ -9,6 +9,7 @@ mod handle;
 mod health;
 mod items;
 mod outbox;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -26,11 +27,16 @@ pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use items::{Intake, Origin, Poll, PollCounts};
 pub use outbox::Waiting;
+pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_websub.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_websub.sql"),
+    include_str!("migrations/0003_sink.sql"),
+];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
 /// Shorter makes such commands fail beside a busy daemon; longer hides a stuck one.

@@ -1,6 +1,5 @@
-//! The outbox: alerts that are decided but may not yet stand in the file.
+//! The outbox: alerts that are decided but may not yet have reached every sink.
 
-use chrono::{DateTime, Utc};
 use rusqlite::params;
 
 use super::error::During;
@@ -15,36 +14,38 @@ pub struct Waiting {
     pub alert_id: String,
     /// The line, without its newline.
     pub line: String,
+    /// The tags of its feed, as a JSON array.
+    pub tags: String,
 }
 
 impl Store {
-    /// The first `limit` alerts that are not delivered, in order of decision.
+    /// The first `limit` alerts behind `after`, in order of decision.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    pub fn waiting(&self, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
         let what = "read the outbox";
-        let sql = "SELECT seq, alert_id, line FROM outbox WHERE delivered IS NULL ORDER BY seq LIMIT ?1";
+        let sql = "SELECT o.seq, o.alert_id, o.line, coalesce(f.tags, '[]') FROM outbox o
+                   LEFT JOIN item i ON i.id = o.item LEFT JOIN feed f ON f.id = i.feed
+                   WHERE o.seq > ?1 ORDER BY o.seq LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql).during(what)?;
         let rows = statement
-            .query_map([limit], |row| Ok(Waiting { seq: row.get(0)?, alert_id: row.get(1)?, line: row.get(2)? }))
+            .query_map(params![after, limit], |row| {
+                Ok(Waiting { seq: row.get(0)?, alert_id: row.get(1)?, line: row.get(2)?, tags: row.get(3)? })
+            })
             .during(what)?;
         rows.collect::<Result<_, _>>().during(what)
     }
 
-    /// Notes that these alerts stand in the file.
+    /// The ids of the `limit` alerts up to `cursor`, the last one first: where a sink that can be read ends.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn mark_delivered(&mut self, seqs: &[i64], now: DateTime<Utc>) -> Result<(), StoreError> {
-        let what = "mark alerts delivered";
-        let transaction = self.connection.transaction().during(what)?;
-        for seq in seqs {
-            transaction
-                .prepare_cached("UPDATE outbox SET delivered = ?2 WHERE seq = ?1")
-                .and_then(|mut statement| statement.execute(params![seq, now.timestamp_millis()]))
-                .during(what)?;
-        }
-        transaction.commit().during(what)
+    pub fn settled_ids(&self, cursor: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        let what = "read the outbox";
+        let sql = "SELECT alert_id FROM outbox WHERE seq <= ?1 ORDER BY seq DESC LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql).during(what)?;
+        let rows = statement.query_map(params![cursor, limit], |row| row.get(0)).during(what)?;
+        rows.collect::<Result<_, _>>().during(what)
     }
 }

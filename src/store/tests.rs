@@ -91,7 +91,7 @@ fn a_new_headline_is_judged_again_unless_it_has_raised_an_alert() {
     let counts = fixture.poll(with("Truce talks end"));
     assert_eq!((counts.revised, counts.reopened), (1, 0));
     assert_eq!(fixture.store.pending_count().unwrap(), 0);
-    assert_eq!(fixture.store.waiting(10).unwrap().len(), 1);
+    assert_eq!(fixture.store.waiting(0, 10).unwrap().len(), 1);
 }
 
 #[test]
@@ -117,17 +117,6 @@ fn ids_that_repeat_in_a_document_switch_the_policy() {
     assert_eq!(fixture.poll(entries()).new, 2);
     assert_eq!(fixture.policy(), IdentityPolicy::Link);
     assert_eq!(fixture.poll(entries()).duplicate, 2);
-}
-
-#[test]
-fn an_alert_waits_until_it_is_marked() {
-    let mut fixture = Fixture::new();
-    fixture.poll(vec![entry("1", "https://news.example/1", "Talks open")]);
-    fixture.judge_all(true);
-    let waiting = fixture.store.waiting(10).unwrap();
-    assert_eq!(waiting.len(), 1);
-    fixture.store.mark_delivered(&[waiting[0].seq], now()).unwrap();
-    assert_eq!(fixture.store.waiting(10).unwrap(), []);
 }
 
 #[test]
@@ -184,4 +173,112 @@ fn a_transaction_has_the_write_lock_from_its_first_moment() {
     assert!(error.is_passing(), "{error}");
     drop(begun);
     assert_eq!(other.add_feeds(&[spec()]).unwrap(), 1);
+}
+
+impl Fixture {
+    /// Adds `count` alerts to the outbox; their `seq`s.
+    fn alerts(&mut self, first: usize, count: usize) -> Vec<i64> {
+        let entries = (first..first + count)
+            .map(|n| entry(&n.to_string(), &format!("https://news.example/{n}"), &format!("Talks {n}")));
+        self.poll(entries.collect());
+        self.judge_all(true);
+        self.store.waiting(0, 1000).unwrap().iter().map(|alert| alert.seq).collect()
+    }
+
+    fn sync(&mut self, sinks: &[(&str, &str)]) {
+        let sinks: Vec<_> = sinks.iter().map(|(name, address)| ((*name).to_owned(), (*address).to_owned())).collect();
+        self.store.sync_sinks(&sinks).unwrap();
+    }
+
+    fn settle(&mut self, sink: &str, cursor: i64) {
+        self.store.settle(sink, &Settled { cursor, taken: 1, parked: vec![] }, now()).unwrap();
+    }
+
+    fn sink(&self, name: &str) -> SinkState {
+        self.store.sink(name).unwrap().unwrap()
+    }
+
+    fn delivered(&self) -> Vec<i64> {
+        let sql = "SELECT seq FROM outbox WHERE delivered IS NOT NULL ORDER BY seq";
+        let mut statement = self.store.connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+}
+
+#[test]
+fn every_sink_has_its_own_place_and_an_alert_is_delivered_when_the_last_has_it() {
+    let mut fixture = Fixture::new();
+    fixture.sync(&[("output", "a"), ("desk", "b")]);
+    let seqs = fixture.alerts(0, 3);
+    fixture.settle("output", seqs[2]);
+    assert_eq!((fixture.sink("output").waiting, fixture.sink("desk").waiting), (0, 3));
+    assert_eq!(fixture.delivered(), [0; 0]);
+    fixture.settle("desk", seqs[0]);
+    assert_eq!(fixture.delivered(), seqs[..1]);
+    let waiting = fixture.store.waiting(fixture.sink("desk").cursor, 10).unwrap();
+    assert_eq!(waiting.iter().map(|alert| alert.seq).collect::<Vec<_>>(), seqs[1..]);
+    assert_eq!(fixture.store.settled_ids(seqs[1], 10).unwrap().len(), 2);
+}
+
+#[test]
+fn a_new_sink_begins_with_the_next_alert_and_one_that_comes_back_where_it_was() {
+    let mut fixture = Fixture::new();
+    let old = fixture.alerts(0, 2);
+    fixture.sync(&[("output", "a"), ("desk", "b")]);
+    assert_eq!(fixture.sink("output").waiting, 2, "the main file has its place from the first day");
+    assert_eq!(fixture.sink("desk").cursor, old[1]);
+    fixture.sync(&[("output", "a")]);
+    let new = fixture.alerts(2, 2);
+    fixture.settle("output", new[3]);
+    assert_eq!(fixture.delivered(), new, "a sink that is not configured holds nothing up");
+    fixture.sync(&[("output", "a"), ("desk", "b")]);
+    assert_eq!(fixture.sink("desk").waiting, 2);
+}
+
+#[test]
+fn failures_outlast_a_restart_and_end_with_the_next_success() {
+    let mut fixture = Fixture::new();
+    fixture.sync(&[("output", "a"), ("desk", "b")]);
+    let seqs = fixture.alerts(0, 2);
+    let failure = Failure { tries: 3, since: Some(now()), next_try: Some(now()), error: "status 500".into() };
+    fixture.store.sink_failed("desk", &failure).unwrap();
+    let state = fixture.sink("desk");
+    assert_eq!((state.tries, state.next_try, state.closed), (3, Some(now()), None));
+    // What is not meant for it is no success.
+    fixture.store.settle("desk", &Settled { cursor: seqs[0], ..Settled::default() }, now()).unwrap();
+    assert_eq!(fixture.sink("desk").tries, 3);
+    fixture
+        .store
+        .settle("desk", &Settled { cursor: seqs[1], taken: 0, parked: vec![(seqs[1], "status 413".into())] }, now())
+        .unwrap();
+    let state = fixture.sink("desk");
+    assert_eq!((state.tries, state.error, state.parked, state.waiting), (0, None, 1, 0));
+}
+
+#[test]
+fn a_closed_sink_holds_nothing_up_and_is_opened_by_another_address() {
+    let mut fixture = Fixture::new();
+    let sinks = [("output", "a"), ("desk", "b")];
+    fixture.sync(&sinks);
+    let seqs = fixture.alerts(0, 1);
+    fixture.store.sink_failed("desk", &Failure { tries: 1, error: "gone".into(), ..Failure::default() }).unwrap();
+    fixture.settle("output", seqs[0]);
+    assert_eq!(fixture.delivered(), seqs);
+    fixture.sync(&sinks);
+    assert_eq!(fixture.sink("desk").closed, Some("gone".into()));
+    fixture.sync(&[("output", "a"), ("desk", "c")]);
+    assert_eq!(fixture.sink("desk").closed, None);
+    assert_eq!(fixture.store.sinks().unwrap().len(), 2);
+}
+
+#[test]
+fn the_main_file_goes_on_where_an_older_version_was() {
+    for (delivered, cursor) in [("NULL", 0), ("CASE WHEN seq < 3 THEN 1 END", 2), ("1", 4)] {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.alerts(0, 4), [1, 2, 3, 4]);
+        let back = "DROP TABLE sink; DROP TABLE parked; PRAGMA user_version = 2;";
+        fixture.store.connection.execute_batch(&format!("UPDATE outbox SET delivered = {delivered}; {back}")).unwrap();
+        fixture.store.migrate().unwrap();
+        assert_eq!(fixture.sink("output").cursor, cursor, "{delivered}");
+    }
 }

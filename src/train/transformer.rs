@@ -3,6 +3,7 @@
 mod adamw;
 mod average;
 mod checkpoint;
+mod hide;
 mod tune;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::classify::config::BASE_MODEL;
 use crate::classify::manifest::{self, Base, Manifest};
 use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, STAGES, ScoreError};
+use crate::item::Stage;
 
 /// Share of the target that goes to the other grades: labels are wrong in a few per cent of cases.
 const SMOOTHING: f64 = 0.05;
@@ -139,13 +141,18 @@ fn stage_class(item: &Labelled) -> Option<usize> {
     (item.grade == 2).then(|| STAGES.iter().position(|&stage| stage == item.stage)).flatten()
 }
 
-/// Rare stages count more, by the root of their rarity; 1 on average over the items.
+/// Rare stages count more, by the root of their rarity; 1 on average over the items. `none`, the rarest, counts no more than
+/// the average: it is what is left over, has nothing of its own to be learnt, and would be guessed too often.
 fn stage_weights(items: &[Labelled]) -> Tensor {
     let mut counts = [0.0_f32; STAGES.len()];
     items.iter().filter_map(stage_class).for_each(|class| counts[class] += 1.0);
     let raw = counts.map(|n| 1.0 / (n + 1.0).sqrt());
     let mean = raw.iter().zip(counts).map(|(w, n)| w * n).sum::<f32>() / counts.iter().sum::<f32>().max(1.0);
-    Tensor::from_slice(&raw.map(|w| w / mean.max(1e-6)))
+    let mut weights = raw.map(|w| w / mean.max(1e-6));
+    for (weight, stage) in weights.iter_mut().zip(STAGES) {
+        *weight = if stage == Stage::None { weight.min(1.0) } else { *weight };
+    }
+    Tensor::from_slice(&weights)
 }
 
 /// Batches in random order, each of like length: shuffled, sorted inside windows of sixteen batches, shuffled again.

@@ -54,6 +54,11 @@ impl Program {
         (output.status.code().unwrap_or(-1), totals, String::from_utf8(output.stderr).unwrap())
     }
 
+    /// Starts `command` without its output; it does not outlive the test.
+    pub fn start(mut command: Command) -> Running {
+        Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
     pub fn spawn(&self, mut command: Command) -> Child {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
@@ -70,6 +75,17 @@ impl Program {
             alerts.iter().map(|alert| alert["item"]["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), alerts.len(), "an alert is there twice");
         ids
+    }
+}
+
+/// A process that ends with the test, however the test ends.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -84,9 +84,8 @@ impl Checkpoint {
 /// Everything that decides how the run goes on.
 fn fingerprint(args: &TrainArgs, items: &[Labelled]) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
-    let settings =
-        (args.seed, args.layers, args.epochs, args.lr.map(f64::to_bits), args.batch, args.max_tokens, &args.base);
-    hasher.update(format!("{settings:?}").as_bytes());
+    let settings = (args.seed, args.layers, args.epochs, args.batch, args.max_tokens, &args.base);
+    hasher.update(format!("{settings:?} {:?} {}", args.lr.map(f64::to_bits), args.hide.to_bits()).as_bytes());
     for item in items {
         hasher.update(
             format!("{} {} {:?} {:?} {:?}\n", item.id, item.grade, item.stage, item.title, item.summary).as_bytes(),

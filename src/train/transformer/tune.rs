@@ -4,7 +4,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::{self, Variable};
 use super::checkpoint::Checkpoint;
-use super::{Lessons, batches, loss, predict, schedule, stage_weights};
+use super::{Lessons, batches, hide, loss, predict, schedule, stage_weights};
 use crate::classify::bert::{Batch, Encoded, Network};
 use crate::classify::{ScoreError, softmax};
 use crate::eval::metrics::average_precision;
@@ -136,8 +136,10 @@ fn epoch(
     let total = epochs * train.items.len().div_ceil(args.batch);
     let weights = stage_weights(train.items);
     let mut progress = Progress::new("training", train.items.len());
-    for batch in batches(train.texts, args.batch, &mut Rng(seed)) {
-        let encoded: Vec<&Encoded> = batch.iter().map(|&i| &train.texts[i]).collect();
+    let mut rng = Rng(seed);
+    for batch in batches(train.texts, args.batch, &mut rng) {
+        let hidden: Vec<Encoded> = batch.iter().map(|&i| hide::some(&train.texts[i], args.hide, &mut rng)).collect();
+        let encoded: Vec<&Encoded> = hidden.iter().collect();
         let labels: Vec<&Labelled> = batch.iter().map(|&i| &train.items[i]).collect();
         adamw::zero_grad(&mut state.variables);
         let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
@@ -188,6 +190,7 @@ mod tests {
             lr: None,
             batch: 4,
             max_tokens: 32,
+            hide: 0.0,
         }
     }
 

@@ -1,0 +1,134 @@
+//! `demarche alerts`: the alert file, read back.
+
+mod filter;
+mod follow;
+mod print;
+mod read;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use chrono::Utc;
+use clap::{Args, Subcommand};
+
+use self::filter::FilterArgs;
+use super::exit::UsageError;
+use super::setup::{Setup, setup};
+use super::{Common, Exit};
+
+/// What to do with the alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// List alerts, oldest first.
+    #[command(after_help = "Examples:\n  \
+        demarche alerts list --since 24h --min-score 0.9\n  \
+        demarche alerts list --stage agreed --actor RUS --actor USA --json | jq -r .item.url")]
+    List(ListArgs),
+    /// Show the latest alerts and then every new one as it is written, also across rotation.
+    #[command(after_help = "Example:\n  demarche alerts follow --min-score 0.8")]
+    Follow(FollowArgs),
+    /// Show one alert in full.
+    #[command(after_help = "Example:\n  demarche alerts show 3f9c")]
+    Show(ShowArgs),
+}
+
+/// Which file is read.
+#[derive(Debug, Args)]
+struct Source {
+    /// Alert file, over `output.file`; files it was rotated into (alerts-….jsonl beside alerts.jsonl) are read first.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The alerts as they stand in the file, one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `alerts list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only the latest N of them.
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Arguments of `alerts follow`.
+#[derive(Debug, Args)]
+pub struct FollowArgs {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// How many of those already there are shown first.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    limit: usize,
+}
+
+/// Arguments of `alerts show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The alert's id or its item's, or the start of either.
+    id: String,
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(common: &Common, command: AlertsCommand) -> anyhow::Result<Exit> {
+    let setup = setup(common)?;
+    match command {
+        AlertsCommand::List(args) => list(&setup, &args),
+        AlertsCommand::Follow(args) => {
+            let filter = args.filter.filter(Utc::now())?;
+            follow::run(&path(&setup, &args.source)?, &filter, args.limit, args.source.json)
+        }
+        AlertsCommand::Show(args) => show(&setup, &args),
+    }
+}
+
+fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
+    let filter = args.filter.filter(Utc::now())?;
+    let mut found = read::Latest::new(args.limit);
+    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
+        if filter.takes(&alert.view) {
+            found.push(alert);
+        }
+    })?;
+    print::list(found.iter(), args.source.json)?;
+    Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
+}
+
+fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
+    let mut found = Vec::new();
+    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
+        if alert.view.is_known_as(&args.id) {
+            found.push(alert);
+        }
+    })?;
+    match found.as_slice() {
+        [] => Err(UsageError(format!("find alert {}: `demarche alerts list --json` prints their ids", args.id)).into()),
+        [alert] if args.source.json => {
+            writeln!(std::io::stdout(), "{}", alert.line).context("write")?;
+            Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
+        }
+        [alert] => {
+            print::whole(&alert.view)?;
+            Ok(Exit::Ok)
+        }
+        several => Err(UsageError(format!("show one alert: {} begin with {}", several.len(), args.id)).into()),
+    }
+}
+
+fn path(setup: &Setup, source: &Source) -> anyhow::Result<PathBuf> {
+    let path = source.file.clone().unwrap_or_else(|| setup.alert_file());
+    if path.as_os_str() == "-" {
+        return Err(UsageError(
+            "read the alerts back: [output] file is standard output; name a file with --file".into(),
+        )
+        .into());
+    }
+    Ok(path)
+}

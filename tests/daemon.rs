@@ -1,0 +1,168 @@
+//! The daemon under its service manager: ready, reloading, watched, stopping.
+
+#[path = "support/program.rs"]
+mod program;
+mod support;
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use program::{Program, rss, talks};
+use support::{Origin, Response};
+
+/// How long a condition is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The real binary as a service, its configuration, and what it tells its manager.
+struct Service {
+    program: Program,
+    config: PathBuf,
+    told: UnixDatagram,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    fn start(feeds: &[String]) -> Self {
+        let program = Program::new();
+        let dir = program.alert_file().parent().unwrap().to_owned();
+        let (config, log) = (dir.join("service.toml"), dir.join("service.log"));
+        let told = UnixDatagram::bind(dir.join("notify")).unwrap();
+        told.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::fs::write(&config, configuration(feeds, "")).unwrap();
+        let mut command: Command = program.command(&["run", "--interval", "150ms", "--allow-net", "127.0.0.1/32"]);
+        command.arg("--config").arg(&config).arg("--out").arg(program.alert_file());
+        command.env("NOTIFY_SOCKET", dir.join("notify")).env("WATCHDOG_USEC", "300000");
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        let child = command.spawn().unwrap();
+        Self { program, config, told, child, log }
+    }
+
+    /// Waits until the manager is told something that begins like this; returns the whole message.
+    fn hears(&self, what: &str) -> String {
+        let start = Instant::now();
+        let mut bytes = [0; 4096];
+        while start.elapsed() < PATIENCE {
+            let read = self.told.recv(&mut bytes).unwrap_or_else(|error| panic!("{what}: {error}: {}", self.log()));
+            let message = String::from_utf8_lossy(&bytes[..read]).into_owned();
+            if message.lines().any(|line| line.starts_with(what)) {
+                return message;
+            }
+        }
+        panic!("waited in vain for {what}: {}", self.log());
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap().success()
+        );
+    }
+
+    fn alerts(&self) -> usize {
+        if self.program.alert_file().exists() { self.program.alerted().len() } else { 0 }
+    }
+
+    fn waits_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn ends(&mut self) {
+        self.signal("TERM");
+        self.hears("STOPPING=1");
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(feeds: &[String], more: &str) -> String {
+    let feeds: String = feeds.iter().map(|url| format!("[[feed]]\nurl = \"{url}\"\n")).collect();
+    format!("{feeds}\n[schedule]\nhost_gap = \"1ms\"\n{more}")
+}
+
+fn feed(origin: &Origin, path: &str, ids: std::ops::Range<usize>) -> String {
+    let etag = format!("\"{path}\"");
+    origin.serve(path, Response::feed(rss(ids.map(|id| (id, talks(id))))).etag(&etag));
+    origin.url(path)
+}
+
+#[test]
+fn the_manager_is_told_of_start_progress_and_end() {
+    let origin = Origin::start();
+    let mut service = Service::start(&[feed(&origin, "/a", 0..5)]);
+    service.hears("READY=1");
+    service.waits_until("the alerts are written", || service.alerts() == 5);
+    for _ in 0..3 {
+        let message = service.hears("WATCHDOG=1");
+        assert!(message.contains("STATUS=since the start"), "{message}");
+    }
+    service.ends();
+}
+
+#[test]
+fn a_reload_takes_new_feeds_and_loses_and_repeats_nothing() {
+    let origin = Origin::start();
+    let (a, b) = (feed(&origin, "/a", 0..5), feed(&origin, "/b", 5..9));
+    let mut service = Service::start(std::slice::from_ref(&a));
+    service.hears("READY=1");
+    service.waits_until("the first feed's alerts are written", || service.alerts() == 5);
+    std::fs::write(&service.config, configuration(&[a, b], "")).unwrap();
+    service.signal("HUP");
+    assert!(service.hears("RELOADING=1").contains("MONOTONIC_USEC="));
+    service.hears("READY=1");
+    service.waits_until("the second feed's alerts are written", || service.alerts() == 9);
+    let before = origin.requests("/a").len();
+    service.waits_until("the first feed is polled on", || origin.requests("/a").len() > before + 2);
+    assert!(origin.requests("/a").iter().skip(1).all(support::Seen::is_conditional));
+    service.ends();
+    assert_eq!(service.program.alerts().len(), 9);
+}
+
+#[test]
+fn a_bad_new_configuration_is_refused_with_all_its_problems_and_the_old_one_stays() {
+    let origin = Origin::start();
+    let a = feed(&origin, "/a", 0..5);
+    let mut service = Service::start(std::slice::from_ref(&a));
+    service.hears("READY=1");
+    let wrong = "jiter = 1\n[model]\nthreshold = 7.0\n[nonsense]\n";
+    std::fs::write(&service.config, configuration(std::slice::from_ref(&a), wrong)).unwrap();
+    service.signal("HUP");
+    service.hears("RELOADING=1");
+    service.hears("READY=1");
+    service.waits_until("the refusal is logged", || service.log().contains("the new configuration is refused"));
+    let log = service.log();
+    assert!(log.contains("jitter") && log.contains("nonsense"), "{log}");
+    let before = origin.requests("/a").len();
+    service.waits_until("polling goes on", || origin.requests("/a").len() > before + 2);
+    service.ends();
+}
+
+#[test]
+fn a_reload_changes_the_level_of_the_log() {
+    let origin = Origin::start();
+    let a = feed(&origin, "/a", 0..1);
+    let mut service = Service::start(std::slice::from_ref(&a));
+    service.hears("READY=1");
+    assert!(!service.log().contains("DEBUG"));
+    std::fs::write(&service.config, configuration(&[a], "[log]\nlevel = \"debug\"\n")).unwrap();
+    service.signal("HUP");
+    service.hears("RELOADING=1");
+    service.hears("READY=1");
+    service.waits_until("more is logged", || service.log().contains("DEBUG"));
+    service.ends();
+}

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use crate::actors::{Actor, Named};
 use crate::item::{GradeProbs, Identity, PublishedSource, Reason, StageGuess, Verdict};
 use crate::store::{Origin, Pending};
 
@@ -24,6 +25,8 @@ pub struct Alert<'a> {
     reasons: &'a [Reason],
     item: AlertItem<'a>,
     feed: AlertFeed<'a>,
+    actors: &'a [Actor],
+    places: &'a [String],
     model: AlertModel<'a>,
 }
 
@@ -59,8 +62,14 @@ pub struct AlertModel<'a> {
 }
 
 impl<'a> Alert<'a> {
-    /// The alert of an item and its verdict, emitted at `now`.
-    pub fn new(pending: &'a Pending, verdict: &'a Verdict, model: AlertModel<'a>, now: DateTime<Utc>) -> Self {
+    /// The alert of an item, its verdict and what it names, emitted at `now`.
+    pub fn new(
+        pending: &'a Pending,
+        verdict: &'a Verdict,
+        named: &'a Named,
+        model: AlertModel<'a>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let (item, entry) = (&pending.item, &pending.item.entry);
         Self {
             schema: SCHEMA,
@@ -84,6 +93,8 @@ impl<'a> Alert<'a> {
                 language: entry.language.as_deref(),
             },
             feed: AlertFeed { url: public_url(&pending.feed_url), title: pending.feed_title.as_deref() },
+            actors: &named.actors,
+            places: &named.places,
             model,
         }
     }

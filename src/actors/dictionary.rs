@@ -129,6 +129,12 @@ pub struct Role {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
+    /// Names that are ordinary words but for their capitals: "US", "WHO".
+    #[serde(default)]
+    pub(super) shouted: Vec<String>,
+    /// After one of these, what only a name can have: "envoy", "troops".
+    #[serde(default)]
+    pub(super) official: Vec<String>,
     /// Before a place: "in", "at".
     #[serde(default)]
     pub(super) locative: Vec<String>,
@@ -166,6 +172,8 @@ pub struct Words {
 
 impl Words {
     pub(super) fn extend(&mut self, other: Self) {
+        self.shouted.extend(other.shouted);
+        self.official.extend(other.official);
         self.locative.extend(other.locative);
         self.inside.extend(other.inside);
         self.travel.extend(other.travel);

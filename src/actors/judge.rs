@@ -98,6 +98,9 @@ impl Judge<'_> {
         if mention.target == Target::Nothing {
             return false;
         }
+        if self.is_shouted(mention) {
+            return false;
+        }
         let Some((index, guard)) = mention.guard.and_then(|index| Some((index, self.dictionary.guards.get(index)?)))
         else {
             return true;
@@ -116,6 +119,20 @@ impl Judge<'_> {
             Otherwise::Drop => false,
             Otherwise::Company => self.has_company(mention),
         }
+    }
+
+    /// Whether capitals may have made a name of an ordinary word: "THEY TOLD US", but not "US ENVOY".
+    fn is_shouted(&self, mention: &Mention) -> bool {
+        let words = &self.dictionary.words;
+        let capitals = self.scan.parts.style(mention.at.start) == Style::Capitals;
+        if !capitals || !is_one_of(&self.text[mention.at.clone()], &words.shouted) {
+            return false;
+        }
+        let next = after(self.text, mention.at.end);
+        let hyphen = self.text[mention.at.end..].starts_with('-') || self.text[..mention.at.start].ends_with('-');
+        let office = self.dictionary.roles.iter().any(|role| is_one_of(next, &role.words));
+        let lists = [&words.official, &words.event, &words.act];
+        !hyphen && !office && !lists.iter().any(|list| is_one_of(next, list))
     }
 
     /// Whether the words beside it make it something else.

@@ -18,7 +18,7 @@ pub(super) fn add(dictionary: &Dictionary, text: &str, mentions: &[&Mention], na
         let right = mentions.get(position + 1);
         let owner = left
             .filter(|whose| is_near(dictionary, &text[whose.at.end..mention.at.start]))
-            .or_else(|| right.filter(|whose| is_of(dictionary, &text[mention.at.end..whose.at.start])))
+            .or_else(|| right.filter(|whose| is_of(dictionary, text, mention.at.end, whose)))
             .and_then(|whose| state(dictionary, whose));
         let Some(state) = owner.and_then(|index| dictionary.actors.get(index)) else { continue };
         let held = |actor: &Actor| {
@@ -54,15 +54,23 @@ fn state(dictionary: &Dictionary, mention: &Mention) -> Option<usize> {
 
 /// Whether nothing but a few words of rank and field stands between whose and what.
 fn is_near(dictionary: &Dictionary, gap: &str) -> bool {
+    if gap.contains('\n') {
+        return false;
+    }
     let gap = super::words::possessive(gap);
     let words: Vec<&str> = gap.split([' ', '-', '\u{a0}']).filter(|word| !word.is_empty()).collect();
     words.len() <= BETWEEN_WORDS && words.iter().all(|word| is_one_of(word, &dictionary.words.between))
 }
 
-/// Whether the owner follows: "envoy of Russia", "émissaire américain".
-fn is_of(dictionary: &Dictionary, gap: &str) -> bool {
+/// Whether the owner follows: "envoy of Russia", "émissaire américain". An adjective right after the noun has no capital;
+/// one with a capital begins something else.
+fn is_of(dictionary: &Dictionary, text: &str, end: usize, whose: &Mention) -> bool {
+    let gap = &text[end..whose.at.start];
+    if gap.contains('\n') {
+        return false;
+    }
     let gap = gap.trim();
-    gap.is_empty()
-        || is_near(dictionary, gap)
+    let adjective = !text[whose.at.clone()].starts_with(char::is_uppercase);
+    (adjective && (gap.is_empty() || is_near(dictionary, gap)))
         || matches!(gap, "of" | "of the" | "from" | "de" | "du" | "des" | "from the")
 }

@@ -67,13 +67,12 @@ fn whole_word(text: &str, hit: Range<usize>, surface: &Surface) -> Option<Range<
     let first = surface.text.chars().next()?;
     let last = surface.text.chars().next_back()?;
     let (head, tail) = (&text[..hit.start], &text[hit.end..]);
-    let begins = !is_word(first)
-        || is_unspaced(first)
-        || head.chars().next_back().is_none_or(|c| !is_word(c) || is_unspaced(c))
-        || is_proclitic(head);
+    let free =
+        !is_word(first) || is_unspaced(first) || head.chars().next_back().is_none_or(|c| !is_word(c) || is_unspaced(c));
+    let begins = if free { Some(0) } else { proclitics(head) };
     let ends = !is_word(last) || is_unspaced(last) || tail.chars().next().is_none_or(|c| !is_word(c) || is_unspaced(c));
     let end = if ends { Some(hit.end) } else { surface.inflected.then(|| ending(tail)).flatten().map(|n| hit.end + n) };
-    end.filter(|_| begins).map(|end| hit.start..end)
+    Some(hit.start - begins?..end?)
 }
 
 /// Bytes of the few letters up to the word's end; `None` if there are more.
@@ -82,9 +81,11 @@ fn ending(tail: &str) -> Option<usize> {
     (letters.len() <= ENDING_CHARS).then(|| letters.iter().map(|c| c.len_utf8()).sum())
 }
 
-fn is_proclitic(head: &str) -> bool {
+/// Bytes of the letters that are written together with what follows `head`; `None` if a word of others ends there.
+fn proclitics(head: &str) -> Option<usize> {
     let letters: Vec<char> = head.chars().rev().take_while(|c| is_word(*c)).take(PROCLITIC_CHARS + 1).collect();
-    letters.len() <= PROCLITIC_CHARS && letters.iter().all(|c| PROCLITICS.contains(*c))
+    let all = letters.len() <= PROCLITIC_CHARS && letters.iter().all(|c| PROCLITICS.contains(*c));
+    all.then(|| letters.iter().map(|c| c.len_utf8()).sum())
 }
 
 /// Whether a hit is written as its alias may be: as it stands, in capitals, with a capital at its start, or in small

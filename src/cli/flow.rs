@@ -104,7 +104,8 @@ impl Session {
         let Opened { store, thread, outlets, scorer, rule, mode } = opened;
         let (handles, orders) = Handles::of(&self.stop);
         let tally = self.tally.clone();
-        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), orders, mode, tally };
+        let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
+        let flow = Flow { store, scorer, rule, actors, outlets, handles: handles.clone(), orders, mode, tally };
         let work = async {
             let stages = stages(flow, &self.stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::index::Index;
-use super::terms::{Sighting, Vector};
+use super::terms::Sighting;
 use crate::item::Identity;
 
 /// Stories that are compared with a sighting in full: those that share the most with it. More costs time and has not
@@ -232,3 +232,6 @@ fn shed(sum: &mut HashMap<u32, f32>) -> Vec<u32> {
     light.iter().for_each(|term| _ = sum.remove(term));
     light
 }
+
+#[cfg(test)]
+mod tests;

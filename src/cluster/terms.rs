@@ -20,6 +20,13 @@ const ACTOR_WEIGHT: f32 = 2.0;
 const STATE_WEIGHT: f32 = 1.2;
 const PLACE_WEIGHT: f32 = 2.5;
 
+/// Two parties together tell talks better than each alone: "US and Iran", whoever speaks for them.
+const PARTY_WEIGHT: f32 = 1.0;
+const PAIR_WEIGHT: f32 = 2.0;
+
+/// Parties that count, the first named. More, and those named in passing make pairs that say nothing.
+const PARTIES: usize = 3;
+
 /// Shorter words carry no event.
 const MIN_CHARS: usize = 3;
 
@@ -50,8 +57,31 @@ impl Vector {
         for place in &named.places {
             terms.insert(term("place", place), PLACE_WEIGHT);
         }
+        let parties = parties(named);
+        for (position, one) in parties.iter().enumerate() {
+            terms.insert(term("party", one), PARTY_WEIGHT);
+            for other in parties.iter().skip(position + 1) {
+                let (first, second) = if one < other { (one, other) } else { (other, one) };
+                terms.insert(term("pair", &format!("{first} {second}")), PAIR_WEIGHT);
+            }
+        }
         Self(terms.into_iter().collect())
     }
+}
+
+/// Who sits at the table, as far as the text tells: the states of the actors named first, or groups and bodies.
+fn parties(named: &Named) -> Vec<&str> {
+    let mut parties: Vec<&str> = Vec::with_capacity(PARTIES);
+    for actor in &named.actors {
+        let party = match actor.kind {
+            Kind::Group | Kind::Body => actor.id.as_str(),
+            _ => actor.country.as_deref().unwrap_or(&actor.id),
+        };
+        if parties.len() < PARTIES && !parties.contains(&party) {
+            parties.push(party);
+        }
+    }
+    parties
 }
 
 /// Adds the words of `text`; one that comes again counts no more, so that length does not tell.

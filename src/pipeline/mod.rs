@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::actors::Extractor;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
@@ -110,6 +111,8 @@ pub struct Flow {
     pub scorer: Arc<Worker>,
     /// What is an alert.
     pub rule: AlertRule,
+    /// Who is recognised in it.
+    pub actors: Arc<Extractor>,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
@@ -213,7 +216,7 @@ fn downstream(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, handles, orders, mode, tally } = flow;
+    let Flow { store, scorer, rule, actors, outlets, handles, orders, mode, tally } = flow;
     let pulse = handles.pulse;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let commit = commit::Commit {
@@ -224,8 +227,15 @@ fn downstream(
         finished,
     };
     stages.spawn("commit", commit.run(documents));
-    let judge =
-        judge::Judge { persist: persist.of("judge"), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
+    let judge = judge::Judge {
+        persist: persist.of("judge"),
+        scorer,
+        rule,
+        actors,
+        tally: tally.clone(),
+        backlog,
+        wake: deliver_wake,
+    };
     stages.spawn("judge", judge.run(judge_woken));
     stages.spawn(
         "deliver",

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use crate::actors::{Actor, Named};
-use crate::item::{GradeProbs, Identity, PublishedSource, Reason, StageGuess, Verdict};
+use crate::item::{GradeProbs, Identity, Plover, PublishedSource, Reason, StageGuess, Verdict};
 use crate::store::{Origin, Pending};
 
 /// Name and version of the schema. New keys may be added under it; none goes or changes its meaning.
@@ -22,6 +22,7 @@ pub struct Alert<'a> {
     score: f32,
     grade: GradeProbs,
     stage: StageGuess,
+    plover: Option<Plover>,
     reasons: &'a [Reason],
     item: AlertItem<'a>,
     feed: AlertFeed<'a>,
@@ -79,6 +80,7 @@ impl<'a> Alert<'a> {
             score: verdict.score(),
             grade: verdict.grade,
             stage: verdict.stage,
+            plover: verdict.stage.label.plover(),
             reasons: &verdict.reasons,
             item: AlertItem {
                 id: item.id.to_string(),

@@ -19,30 +19,29 @@ pub(super) fn add(dictionary: &Dictionary, text: &str, mentions: &[&Mention], na
         let owner = left
             .filter(|whose| is_near(dictionary, &text[whose.at.end..mention.at.start]))
             .or_else(|| right.filter(|whose| is_of(dictionary, text, mention.at.end, whose)))
-            .and_then(|whose| state(dictionary, whose));
-        let Some(state) = owner.and_then(|index| dictionary.actors.get(index)) else { continue };
-        let held = |actor: &Actor| {
-            actor.kind == role.kind && role.kind == Kind::Envoy && actor.country.as_deref() == Some(&state.id)
-        };
+            .and_then(|whose| owner(dictionary, whose));
+        let Some(owner) = owner.and_then(|index| dictionary.actors.get(index)) else { continue };
+        let held =
+            |actor: &Actor| actor.kind == role.kind && role.kind == Kind::Envoy && actor.country == owner.country;
         if named.actors.iter().any(held) {
             continue;
         }
-        let whose = state.adjective.as_deref().unwrap_or(&state.name);
+        let whose = owner.adjective.as_deref().unwrap_or(&owner.name);
         named.add(Actor {
             name: format!("{whose} {}", role.noun),
             kind: role.kind,
-            country: Some(state.id.clone()),
-            id: format!("{}-{}", state.id, role.id),
+            country: owner.country.clone(),
+            id: format!("{}-{}", owner.id, role.id),
         });
     }
 }
 
-/// The state that a mention stands for here, as an index into the actors.
-fn state(dictionary: &Dictionary, mention: &Mention) -> Option<usize> {
+/// The state or body that a mention stands for here, as an index into the actors.
+fn owner(dictionary: &Dictionary, mention: &Mention) -> Option<usize> {
     match mention.target {
         Target::Actor(index) => {
             let actor = dictionary.actors.get(index)?;
-            matches!(actor.kind, Kind::State | Kind::Territory).then_some(index)
+            matches!(actor.kind, Kind::State | Kind::Territory | Kind::Body).then_some(index)
         }
         Target::Place(index) => match dictionary.places.get(index)?.seat {
             Some((state, Seat::Strong)) => Some(state),

@@ -130,6 +130,7 @@ fn an_office_is_an_actor_unless_its_holder_is_named() {
     assert_eq!(names, ["United States", "Russia", "US envoy", "Russian delegation"]);
     assert_eq!(actors("US envoy Steve Witkoff lands"), ["USA", "steve-witkoff"]);
     assert_eq!(actors("The Kremlin's foreign policy aide is upbeat"), ["RUS", "RUS-envoy"]);
+    assert_eq!(actors("UN envoy warns of famine"), ["un", "un-envoy"]);
     assert_eq!(actors("L'émissaire américain quitte la table"), ["USA", "USA-envoy"]);
 }
 

@@ -86,6 +86,7 @@ fn run(documents: &Path) -> Totals {
             store: store.clone(),
             scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
+            actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
             keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },

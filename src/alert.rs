@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use crate::item::{GradeProbs, Identity, PublishedSource, Reason, StageGuess, Verdict};
+use crate::actors::{Actor, Named};
+use crate::item::{GradeProbs, Identity, Plover, PublishedSource, Reason, StageGuess, Verdict};
 use crate::store::{Origin, Pending};
 
 /// Name and version of the schema. New keys may be added under it; none goes or changes its meaning.
@@ -21,9 +22,12 @@ pub struct Alert<'a> {
     score: f32,
     grade: GradeProbs,
     stage: StageGuess,
+    plover: Option<Plover>,
     reasons: &'a [Reason],
     item: AlertItem<'a>,
     feed: AlertFeed<'a>,
+    actors: &'a [Actor],
+    places: &'a [String],
     model: AlertModel<'a>,
 }
 
@@ -59,8 +63,14 @@ pub struct AlertModel<'a> {
 }
 
 impl<'a> Alert<'a> {
-    /// The alert of an item and its verdict, emitted at `now`.
-    pub fn new(pending: &'a Pending, verdict: &'a Verdict, model: AlertModel<'a>, now: DateTime<Utc>) -> Self {
+    /// The alert of an item, its verdict and what it names, emitted at `now`.
+    pub fn new(
+        pending: &'a Pending,
+        verdict: &'a Verdict,
+        named: &'a Named,
+        model: AlertModel<'a>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let (item, entry) = (&pending.item, &pending.item.entry);
         Self {
             schema: SCHEMA,
@@ -70,6 +80,7 @@ impl<'a> Alert<'a> {
             score: verdict.score(),
             grade: verdict.grade,
             stage: verdict.stage,
+            plover: verdict.stage.label.plover(),
             reasons: &verdict.reasons,
             item: AlertItem {
                 id: item.id.to_string(),
@@ -84,6 +95,8 @@ impl<'a> Alert<'a> {
                 language: entry.language.as_deref(),
             },
             feed: AlertFeed { url: public_url(&pending.feed_url), title: pending.feed_title.as_deref() },
+            actors: &named.actors,
+            places: &named.places,
             model,
         }
     }

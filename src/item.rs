@@ -177,6 +177,30 @@ pub enum Stage {
     None,
 }
 
+/// A stage in the terms of the event codes that researchers use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Plover {
+    /// PLOVER event type.
+    pub event_type: &'static str,
+    /// The CAMEO code it comes from.
+    pub cameo: &'static str,
+}
+
+impl Stage {
+    /// The PLOVER event type and the CAMEO code of a stage; ARCHITECTURE.md has the table with the reasons.
+    pub fn plover(self) -> Option<Plover> {
+        let (event_type, cameo) = match self {
+            Self::Planned => ("AGREE", "036"),
+            Self::Held => ("CONSULT", "046"),
+            Self::Offer => ("AGREE", "03"),
+            Self::Agreed => ("SUPPORT", "057"),
+            Self::Refused => ("REJECT", "125"),
+            Self::None => return None,
+        };
+        Some(Plover { event_type, cameo })
+    }
+}
+
 /// A stage and how sure the model is of it (0–1, given that the item is a negotiation).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StageGuess {

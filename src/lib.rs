@@ -12,9 +12,11 @@ pub mod fetch;
 pub mod parse;
 pub mod schedule;
 
-// classify → alert → sink
+// classify → actors → cluster → alert → sink
+pub mod actors;
 pub mod alert;
 pub mod classify;
+pub mod cluster;
 pub mod sink;
 
 // State, and the tasks that move items through it.

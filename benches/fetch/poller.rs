@@ -71,6 +71,7 @@ pub fn run(state: &Path) {
             store,
             scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
+            actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
             keep: Keep { items: DAY, alerts: DAY, seen: DAY },

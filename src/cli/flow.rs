@@ -115,7 +115,8 @@ impl Session {
         let handles = Handles::of(&stop);
         let tally = self.tally.clone();
         let keep = setup.config().state.keep();
-        let flow = Flow { store, scorer, rule, outlets, handles: handles.clone(), keep, mode, tally };
+        let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
+        let flow = Flow { store, scorer, rule, actors, outlets, handles: handles.clone(), keep, mode, tally };
         let work = async {
             let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)

@@ -10,6 +10,7 @@ pub mod exit;
 mod feeds;
 mod flow;
 mod list;
+mod paint;
 mod parse;
 mod progress;
 mod reload;

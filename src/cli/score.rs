@@ -1,4 +1,4 @@
-//! `demarche score`: a text, its grades, its stage, its reasons.
+//! `demarche score`: a text, its grades, its stage, its reasons, whom and what it names.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use super::exit::UsageError;
 use super::flow::block_on;
-use super::setup::setup;
+use super::paint::paint;
+use super::setup::{extractor, setup};
 use super::{Common, Exit, table};
+use crate::actors::{Actor, Named};
 use crate::classify::{Text, Worker};
 use crate::item::{GradeProbs, Reason, StageGuess, Verdict};
 
@@ -38,6 +40,8 @@ struct Scored<'a> {
     grade: GradeProbs,
     stage: StageGuess,
     reasons: &'a [Reason],
+    actors: &'a [Actor],
+    places: &'a [String],
     model: &'a str,
     threshold: f32,
 }
@@ -45,6 +49,7 @@ struct Scored<'a> {
 pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
     let setup = setup(common)?;
     let lines = lines(&args)?;
+    let actors = extractor(&setup.loaded)?;
     block_on(async {
         let scorer = Worker::from_config(&setup.config().model).await?;
         if !args.json {
@@ -55,10 +60,15 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
             let texts: Vec<Text> = chunk.iter().map(|line| text(line)).collect();
             let verdicts = scorer.score(texts.clone()).await?;
             for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
+                let named = actors.extract(&text.title, &text.summary);
                 if is_alert(&verdict, &scorer) {
-                    verdict.reasons = scorer.explain(text).await?;
+                    verdict.reasons = scorer.explain(text.clone()).await?;
                 }
-                print(line, &verdict, &scorer, args.json)?;
+                if args.json {
+                    print_json(line, &verdict, &named, &scorer)?;
+                } else {
+                    print(&text, &verdict, &named, &scorer)?;
+                }
             }
         }
         Ok(Exit::Ok)
@@ -96,29 +106,37 @@ fn is_alert(verdict: &Verdict, scorer: &Worker) -> bool {
     verdict.score() >= scorer.model().threshold
 }
 
-fn print(line: &str, verdict: &Verdict, scorer: &Worker, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print_json(line: &str, verdict: &Verdict, named: &Named, scorer: &Worker) -> anyhow::Result<()> {
     let model = scorer.model();
+    let scored = Scored {
+        text: line,
+        score: verdict.score(),
+        alert: is_alert(verdict, scorer),
+        grade: verdict.grade,
+        stage: verdict.stage,
+        reasons: &verdict.reasons,
+        actors: &named.actors,
+        places: &named.places,
+        model: &model.id,
+        threshold: model.threshold,
+    };
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&scored)?)?)
+}
+
+fn print(text: &Text, verdict: &Verdict, named: &Named, scorer: &Worker) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     let alert = is_alert(verdict, scorer);
-    if json {
-        let scored = Scored {
-            text: line,
-            score: verdict.score(),
-            alert,
-            grade: verdict.grade,
-            stage: verdict.stage,
-            reasons: &verdict.reasons,
-            model: &model.id,
-            threshold: model.threshold,
-        };
-        return Ok(writeln!(out, "{}", serde_json::to_string(&scored)?)?);
-    }
     let stage = table::word(&verdict.stage.label);
     let mark = if alert { "yes" } else { "" };
-    writeln!(out, "{:>5.3}  {mark:<5}  {stage:<8}  {}", verdict.score(), line.replace('\t', " · "))?;
-    if alert {
-        for reason in &verdict.reasons {
-            writeln!(out, "{:24}{:+.2}  {}", "", reason.weight, reason.text)?;
+    let reasons = &verdict.reasons;
+    writeln!(out, "{:>5.3}  {mark:<5}  {stage:<8}  {}", verdict.score(), paint(text, reasons, &named.spans))?;
+    for reason in reasons {
+        writeln!(out, "{:24}{:+.2}  {}", "", reason.weight, reason.text)?;
+    }
+    let actors: Vec<String> = named.actors.iter().map(|actor| format!("{} ({})", actor.name, actor.id)).collect();
+    for (what, names) in [("actors", &actors), ("places", &named.places)] {
+        if !names.is_empty() {
+            writeln!(out, "{:24}{what}: {}", "", names.join(", "))?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::Common;
 use super::exit::UsageError;
+use crate::actors::{DictionaryError, Extractor, Source};
 use crate::config::{Config, ConfigError, Loaded, Problem, load};
 use crate::fetch::Credential;
 use crate::opml::Listing;
@@ -95,6 +96,9 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
             add("[feeds] opml", error.to_string());
         }
     }
+    if let Err(error) = dictionary(loaded) {
+        add("[actors] dictionary", error.to_string());
+    }
     crate::sink::problems(&config.sink, &config.delivery).into_iter().for_each(|problem| add("[[sink]]", problem));
     for feed in &config.feed {
         if let Err(error) = address(&feed.url) {
@@ -102,6 +106,18 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// The user's dictionary files, checked where there are any: the built-in ones are by the tests.
+fn dictionary(loaded: &Loaded) -> Result<(), DictionaryError> {
+    if loaded.config.actors.dictionary.is_empty() { Ok(()) } else { extractor(loaded).map(|_| ()) }
+}
+
+/// The dictionary of actors, compiled, with the user's files over it.
+pub(super) fn extractor(loaded: &Loaded) -> Result<Extractor, DictionaryError> {
+    let files = loaded.config.actors.dictionary.iter();
+    let sources = files.map(|file| Source::read(&loaded.relative(file))).collect::<Result<Vec<_>, _>>()?;
+    Extractor::new(&sources)
 }
 
 fn state_dir(loaded: &Loaded) -> anyhow::Result<PathBuf> {

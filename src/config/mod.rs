@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::actors::ActorsConfig;
 use crate::backfill::BackfillConfig;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
@@ -23,6 +24,7 @@ use crate::websub::WebsubConfig;
 
 pub use load::{ConfigError, Loaded, load};
 pub use problem::Problem;
+pub(crate) use problem::nearest;
 
 /// The embedded, commented configuration: documentation, template and defaults in one.
 pub const DEFAULTS: &str = include_str!("../../config/demarche.toml");
@@ -46,6 +48,8 @@ pub struct Config {
     pub websub: WebsubConfig,
     /// Which model judges, and what is an alert.
     pub model: ClassifyConfig,
+    /// Who is recognised in alerts.
+    pub actors: ActorsConfig,
     /// The main alert file.
     pub output: OutputConfig,
     /// How the other sinks are tried.

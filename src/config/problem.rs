@@ -18,7 +18,7 @@ impl fmt::Display for Problem {
 }
 
 /// The known name nearest to `wrong`, when one is near enough to be what was meant.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this Jaro-Winkler similarity (0–1) a suggestion misleads more often than it helps.
     const NEAR_ENOUGH: f64 = 0.75;
     known

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::commit::Backlog;
 use super::persist::Persist;
 use super::{AlertRule, PipelineError, Tally, capacity};
+use crate::actors::Extractor;
 use crate::alert::{Alert, AlertModel};
 use crate::classify::{AlertOn, ModelInfo, ScoreError, Text, Worker};
 use crate::item::Verdict;
@@ -18,6 +19,7 @@ pub(super) struct Judge {
     pub persist: Persist,
     pub scorer: Arc<Worker>,
     pub rule: AlertRule,
+    pub actors: Arc<Extractor>,
     pub tally: Arc<Tally>,
     pub backlog: Arc<Backlog>,
     /// Wakes the delivery.
@@ -131,7 +133,9 @@ impl Judge {
         let _at_work = self.persist.begin();
         verdict.reasons = self.scorer.explain(text(&pending)).await?;
         let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
-        let alert = Alert::new(&pending, &verdict, held_to, Utc::now());
+        let entry = &pending.item.entry;
+        let named = self.actors.extract(&entry.title, &entry.summary);
+        let alert = Alert::new(&pending, &verdict, &named, held_to, Utc::now());
         let line =
             serde_json::to_string(&alert).map_err(|source| crate::store::StoreError::Row { what: "alert", source })?;
         tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score, "alert");

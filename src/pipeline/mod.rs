@@ -30,6 +30,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::actors::Extractor;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
@@ -126,6 +127,8 @@ pub struct Flow {
     pub scorer: Arc<Worker>,
     /// What is an alert.
     pub rule: AlertRule,
+    /// Who is recognised in it.
+    pub actors: Arc<Extractor>,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
@@ -238,12 +241,19 @@ fn judging(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, outlets, handles, keep, mode, tally } = flow;
+    let Flow { store, scorer, rule, actors, outlets, handles, keep, mode, tally } = flow;
     let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let shared = (persist.clone(), backlog.clone(), judge_wake);
-    let judge =
-        judge::Judge { persist: persist.of("judge"), scorer, rule, tally: tally.clone(), backlog, wake: deliver_wake };
+    let judge = judge::Judge {
+        persist: persist.of("judge"),
+        scorer,
+        rule,
+        actors,
+        tally: tally.clone(),
+        backlog,
+        wake: deliver_wake,
+    };
     stages.spawn("judge", judge.run(judge_woken));
     stages.spawn("tidy", tidy::Tidy { persist: persist.of("tidy"), keep }.run(intake));
     stages.spawn(

@@ -1,0 +1,237 @@
+//! The live stories and how a sighting finds its own.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::index::Index;
+use super::terms::Sighting;
+use crate::item::Identity;
+
+/// Stories that are compared with a sighting in full: those that share the most with it. More costs time and has not
+/// been seen to find another story.
+const CANDIDATES: usize = 24;
+
+/// Terms by which a story is known, the heaviest: bounds memory and keeps what all its sightings share.
+const STORY_TERMS: usize = 48;
+
+/// Documents that every term is pretended to have been counted over: with few stories counted yet, a term that is seen
+/// for the second time must not pass for common.
+const PRIOR_STORIES: f32 = 200.0;
+
+/// Owners that are remembered of a story; more are counted no further. A story of that many needs no corroboration.
+const MAX_OWNERS: usize = 256;
+
+/// When sightings are of one story.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Longest silence within a story.
+    pub window: TimeDelta,
+    /// Least similarity (0–1) to a story of those that join it.
+    pub similarity: f32,
+    /// Live stories at most; the longest silent goes.
+    pub max_stories: usize,
+}
+
+/// Where a sighting belongs, as its alert line tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The story.
+    pub story: Identity,
+    /// When its earliest sighting was published.
+    pub first_seen: DateTime<Utc>,
+    /// Sightings so far, this one included.
+    pub size: usize,
+    /// Owners so far.
+    pub sources: usize,
+    /// Whether this one began it.
+    pub new: bool,
+}
+
+#[derive(Debug)]
+struct Story {
+    id: Identity,
+    first_seen: DateTime<Utc>,
+    last_seen: DateTime<Utc>,
+    size: usize,
+    owners: BTreeSet<String>,
+    /// Sum of the sightings' weights, by term.
+    sum: HashMap<u32, f32>,
+    /// Length of `sum` with each term's rarity, as it was when the last sighting joined.
+    norm: f32,
+}
+
+/// The live stories.
+#[derive(Debug)]
+pub struct Stories {
+    terms: Terms,
+    live: HashMap<u64, Story>,
+    by_id: HashMap<Identity, u64>,
+    index: Index,
+    next: u64,
+    pruned: Option<DateTime<Utc>>,
+}
+
+impl Stories {
+    /// No stories yet.
+    pub fn new(terms: Terms) -> Self {
+        Self { terms, live: HashMap::new(), by_id: HashMap::new(), index: Index::default(), next: 0, pruned: None }
+    }
+
+    /// Live stories.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Finds the story of a sighting, or begins one with it.
+    pub fn place(&mut self, sighting: &Sighting) -> Placement {
+        self.prune(sighting.at);
+        let story = self.nearest(sighting);
+        let new = story.is_none();
+        let key =
+            story.unwrap_or_else(|| self.begin(Identity::of(&["story", &sighting.item.to_string()]), sighting.at));
+        self.join(key, sighting);
+        self.placement(key, new)
+    }
+
+    /// Puts back a sighting whose story is known: after a restart.
+    pub fn remember(&mut self, story: Identity, sighting: &Sighting) {
+        let known = self.by_id.get(&story).copied();
+        let key = known.unwrap_or_else(|| self.begin(story, sighting.at));
+        self.join(key, sighting);
+    }
+
+    /// The most similar story within the window, if it is similar enough.
+    fn nearest(&self, sighting: &Sighting) -> Option<u64> {
+        let weighed: Vec<(u32, f32)> =
+            sighting.vector.0.iter().map(|(term, weight)| (*term, weight * self.rarity(*term))).collect();
+        let norm = weighed.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+        let candidates =
+            self.index.candidates(weighed.iter().map(|(term, weight)| (*term, weight * weight)), CANDIDATES);
+        candidates
+            .into_iter()
+            .filter_map(|key| Some((key, self.live.get(&key)?)))
+            .filter(|(_, story)| self.is_within(story, sighting.at))
+            .map(|(key, story)| (self.similarity(story, &weighed, norm), key))
+            .filter(|(similarity, _)| *similarity >= self.terms.similarity)
+            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+            .map(|(_, key)| key)
+    }
+
+    fn is_within(&self, story: &Story, at: DateTime<Utc>) -> bool {
+        at <= story.last_seen + self.terms.window && at >= story.first_seen - self.terms.window
+    }
+
+    /// Cosine of a sighting and the mean of a story's.
+    fn similarity(&self, story: &Story, weighed: &[(u32, f32)], norm: f32) -> f32 {
+        let dot: f32 =
+            weighed.iter().filter_map(|(term, weight)| Some(weight * story.sum.get(term)? * self.rarity(*term))).sum();
+        if story.norm > 0.0 && norm > 0.0 { dot / (story.norm * norm) } else { 0.0 }
+    }
+
+    /// How much a term tells: less, the more stories have it.
+    fn rarity(&self, term: u32) -> f32 {
+        ((self.live.len() as f32 + PRIOR_STORIES) / (1.0 + self.index.count(term) as f32)).ln()
+    }
+
+    fn begin(&mut self, id: Identity, at: DateTime<Utc>) -> u64 {
+        let key = self.next;
+        self.next += 1;
+        let story = Story {
+            id,
+            first_seen: at,
+            last_seen: at,
+            size: 0,
+            owners: BTreeSet::new(),
+            sum: HashMap::new(),
+            norm: 0.0,
+        };
+        self.live.insert(key, story);
+        self.by_id.insert(id, key);
+        key
+    }
+
+    fn join(&mut self, key: u64, sighting: &Sighting) {
+        let Some(story) = self.live.get_mut(&key) else { return };
+        story.size += 1;
+        story.first_seen = story.first_seen.min(sighting.at);
+        story.last_seen = story.last_seen.max(sighting.at);
+        if story.owners.len() < MAX_OWNERS {
+            story.owners.insert(sighting.owner.clone());
+        }
+        for (term, weight) in &sighting.vector.0 {
+            *story.sum.entry(*term).or_insert(0.0) += weight;
+            self.index.add(*term, key);
+        }
+        for term in shed(&mut story.sum) {
+            self.index.remove(term, key);
+        }
+        self.measure(key);
+    }
+
+    fn measure(&mut self, key: u64) {
+        let Some(story) = self.live.get(&key) else { return };
+        let norm = story.sum.iter().map(|(term, sum)| (sum * self.rarity(*term)).powi(2)).sum::<f32>().sqrt();
+        if let Some(story) = self.live.get_mut(&key) {
+            story.norm = norm;
+        }
+    }
+
+    fn placement(&self, key: u64, new: bool) -> Placement {
+        let story = self.live.get(&key);
+        Placement {
+            story: story.map_or(Identity([0; 16]), |story| story.id),
+            first_seen: story.map_or(DateTime::UNIX_EPOCH, |story| story.first_seen),
+            size: story.map_or(0, |story| story.size),
+            sources: story.map_or(0, |story| story.owners.len()),
+            new,
+        }
+    }
+
+    /// Forgets the stories that are silent for longer than the window, and the longest silent of too many. Every so
+    /// often: looking at each story for each sighting would cost more than the search.
+    fn prune(&mut self, now: DateTime<Utc>) {
+        let due = self.pruned.is_none_or(|last| now - last > self.terms.window / 32);
+        if !due && self.live.len() < self.terms.max_stories {
+            return;
+        }
+        self.pruned = self.pruned.max(Some(now));
+        let mut silent: Vec<(DateTime<Utc>, u64)> =
+            self.live.iter().map(|(key, story)| (story.last_seen, *key)).collect();
+        silent.sort_unstable();
+        // An eighth at once, so that a full memory is not sorted for every sighting.
+        let too_many = if silent.len() >= self.terms.max_stories { silent.len() / 8 + 1 } else { 0 };
+        let oldest = now - self.terms.window;
+        for (position, (last_seen, key)) in silent.into_iter().enumerate() {
+            if position < too_many || last_seen < oldest {
+                self.forget(key);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: u64) {
+        let Some(story) = self.live.remove(&key) else { return };
+        self.by_id.remove(&story.id);
+        story.sum.keys().for_each(|term| self.index.remove(*term, key));
+    }
+}
+
+/// Takes the lightest terms out of a sum that has grown to twice what it may have, and says which.
+fn shed(sum: &mut HashMap<u32, f32>) -> Vec<u32> {
+    if sum.len() <= 2 * STORY_TERMS {
+        return Vec::new();
+    }
+    let mut terms: Vec<(u32, f32)> = sum.iter().map(|(term, weight)| (*term, *weight)).collect();
+    terms.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let light: Vec<u32> = terms.into_iter().skip(STORY_TERMS).map(|(term, _)| term).collect();
+    light.iter().for_each(|term| _ = sum.remove(term));
+    light
+}
+
+#[cfg(test)]
+mod tests;

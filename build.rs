@@ -20,10 +20,11 @@ fn main() {
         Ok("linux") => {
             // DT_RPATH instead of the newer DT_RUNPATH: it holds for the libraries that libtorch itself needs, too.
             println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
-            // A package holds libtorch, and the machine that built it has no say in where it runs.
+            // A package holds libtorch, and the machine that built it has no say in where it runs. $ORIGIN wants /proc, which
+            // a root that is being made may lack.
             println!("cargo::rerun-if-env-changed=DEMARCHE_PACKAGE");
-            let found = if std::env::var_os("DEMARCHE_PACKAGE").is_some() { "" } else { &format!(":{libtorch}") };
-            println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/{INSTALLED}{found}");
+            let found = if std::env::var_os("DEMARCHE_PACKAGE").is_some() { "/usr/lib/demarche" } else { &libtorch };
+            println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/{INSTALLED}:{found}");
         }
         Ok("macos") => println!("cargo::rustc-link-arg=-Wl,-rpath,@executable_path/{INSTALLED},-rpath,{libtorch}"),
         _ => {}

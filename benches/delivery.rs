@@ -21,10 +21,13 @@ use demarche::config::Config;
 use demarche::fetch::Fetcher;
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{Delivery, FilePolicy, FileSink, Fsync, Outlet, Sink};
-use demarche::store::{FeedSpec, Store, StoreHandle, Waiting};
+use demarche::store::{FeedSpec, Keep, Store, StoreHandle, Waiting};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+
+/// Nothing gets old here.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Feeds, each polled once a second.
 const FEEDS: usize = 50;
@@ -97,21 +100,21 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
     let outlet = Outlet::main(file);
     let (store, thread) = StoreHandle::start(store).expect("a thread");
     let stop = CancellationToken::new();
-    let (handles, orders) = Handles::of(&stop);
     let flow = Flow {
         store,
         scorer: Arc::new(Worker::from_config(&config.model).await.expect("a scorer")),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
-        handles,
-        orders,
+        handles: Handles::of(&stop),
+        keep: Keep { items: DAY, alerts: DAY, seen: DAY },
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
         websub: config.websub,
+        serve: config.serve,
         max_body: config.fetch.max_body.as_u64() as usize,
         credentials: HashMap::new(),
         outage: Mutex::default(),

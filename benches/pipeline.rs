@@ -2,18 +2,19 @@
 //!
 //! What it measures is everything that demarche itself adds around the scorer. `cargo bench --bench pipeline`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use demarche::backfill::{Files, read_files};
+use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
 use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
-use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
-use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Tally, Totals, feed_documents};
+use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
+use demarche::pipeline::{AlertRule, Flow, Handles, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
-use demarche::store::{Store, StoreHandle};
+use demarche::store::{Keep, Store, StoreHandle};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ const ITEMS: usize = 30;
 
 /// As shipped: the pipeline hands over whole batches, so that this is never waited for.
 const FLUSH: Flush = Flush { items: 128, after: Duration::from_millis(20) };
+
+/// Nothing here grows as old.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Finds every twentieth item relevant, at no cost.
 struct Stub(ModelInfo);
@@ -78,22 +82,35 @@ fn run(documents: &Path) -> Totals {
         let policy = FilePolicy::plain(Fsync::Never);
         let file = FileSink::open(&state.path().join("alerts.jsonl"), policy).expect("a file");
         let stop = CancellationToken::new();
-        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store: store.clone(),
             scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             outlets: vec![Outlet::main(file)],
-            handles,
-            orders,
+            handles: Handles::of(&stop),
+            keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
             mode: Mode::Once,
             tally: tally.clone(),
         };
-        let files = Files::find(&[documents.to_owned()]).expect("the documents");
-        let (counted, reading) = (tally.clone(), stop.clone());
-        let read = |documents| read_files(files, store, counted, documents, reading).boxed();
-        feed_documents(flow, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
+        let caps = Caps { size: u64::MAX, ratio: u64::MAX };
+        let plan = Plan {
+            sources: vec![Source::Path(documents.to_owned())],
+            limits: Limits { record: 1 << 24, document: 1 << 26, caps },
+            jobs: 2,
+            limit: None,
+            resume: HashMap::new(),
+            web: None,
+        };
+        let fields = FieldMap::new(&[]).expect("no field is named");
+        let work = Arc::new(Work { fields, window: Window::default(), prefilter: None, keep_rejects: false });
+        let run = Identity::of(&["bench"]);
+        store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
+        drop(store);
+        let history = History { run, rejects: None, taken: Box::new(|_, _| {}) };
+        let reading = stop.clone();
+        let read = |batches| read_sources(plan, work, batches, reading).boxed();
+        feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");
         tokio::task::block_in_place(|| thread.join());
     });
     tally.totals()

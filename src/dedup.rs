@@ -4,6 +4,7 @@
 //! key, link and headline together, recognises the same article in another feed of the same outlet and under a guid
 //! that changes from poll to poll.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -51,8 +52,25 @@ pub struct Candidate {
     pub lookup: Vec<Identity>,
     /// All its keys, stored when it is new, so that a feed may change its policy later.
     pub keys: Vec<Identity>,
+    /// The key that is its identity where ids are not to be trusted: its link or, without one, its text.
+    pub page: Identity,
     /// Hash of the headline: a known item whose headline changed is a revision.
     pub headline: Identity,
+}
+
+impl Candidate {
+    /// The same under the policy that its feed turned out to have.
+    pub fn under(&self, policy: IdentityPolicy) -> Cow<'_, Self> {
+        if policy == IdentityPolicy::Guid || self.item.id == self.page {
+            return Cow::Borrowed(self);
+        }
+        let mut other = self.clone();
+        other.item.id = self.page;
+        if let Some(first) = other.lookup.first_mut() {
+            *first = self.page;
+        }
+        Cow::Owned(other)
+    }
 }
 
 /// Why an entry cannot become an item.
@@ -88,16 +106,20 @@ pub fn sort(entries: Vec<Entry>, scope: &str, known: IdentityPolicy, now: DateTi
 }
 
 /// Whether one id stands on entries with different links (where there is none, headlines): such ids tell nothing apart.
-fn ids_repeat(entries: &[Entry]) -> bool {
+pub fn ids_repeat<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> bool {
     let mut pages: HashMap<&str, &str> = HashMap::new();
-    entries.iter().any(|entry| {
+    entries.into_iter().any(|entry| {
         let page = entry.link.as_deref().unwrap_or(&entry.title);
         let first = entry.guid.as_deref().map_or(page, |guid| *pages.entry(guid).or_insert(page));
         first != page && canonical(first) != canonical(page)
     })
 }
 
-fn candidate(entry: Entry, scope: &str, policy: IdentityPolicy, now: DateTime<Utc>) -> Result<Candidate, Rejected> {
+/// An entry with its keys; `scope` as for [`sort`].
+///
+/// # Errors
+/// Why it cannot become an item.
+pub fn candidate(entry: Entry, scope: &str, policy: IdentityPolicy, now: DateTime<Utc>) -> Result<Candidate, Rejected> {
     if entry.title.trim().is_empty() && entry.summary.trim().is_empty() {
         return Err(Rejected::NoText);
     }
@@ -117,7 +139,7 @@ fn candidate(entry: Entry, scope: &str, policy: IdentityPolicy, now: DateTime<Ut
     keys.dedup();
     let (published, published_source) = published(&entry, now);
     let headline = Identity::of(&["headline", &headline]);
-    Ok(Candidate { item: Item { id, entry, published, published_source }, lookup, keys, headline })
+    Ok(Candidate { item: Item { id, entry, published, published_source }, lookup, keys, page, headline })
 }
 
 /// Ids that are addresses or URIs are global; any other counts within its feed.

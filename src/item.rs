@@ -30,6 +30,20 @@ impl std::fmt::Display for Identity {
     }
 }
 
+impl std::str::FromStr for Identity {
+    type Err = NoIdentity;
+
+    fn from_str(text: &str) -> Result<Self, NoIdentity> {
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+'));
+        number.map(|number| Self(number.to_be_bytes())).ok_or(NoIdentity)
+    }
+}
+
+/// A text that is no identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("read an item's id: 32 hexadecimal digits are expected")]
+pub struct NoIdentity;
+
 /// Where an item's `published` time comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -34,5 +34,6 @@ pub mod cli;
 pub mod config;
 pub mod notify;
 pub mod opml;
+pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

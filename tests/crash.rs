@@ -18,7 +18,7 @@ use program::{Program, Running, rss, talks};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Feeds that the alerts come from.
 const FEEDS: usize = 20;

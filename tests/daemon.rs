@@ -4,6 +4,7 @@
 mod program;
 mod support;
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -26,12 +27,16 @@ struct Service {
 
 impl Service {
     fn start(feeds: &[String]) -> Self {
+        Self::start_with(feeds, "")
+    }
+
+    fn start_with(feeds: &[String], more: &str) -> Self {
         let program = Program::new();
         let dir = program.alert_file().parent().unwrap().to_owned();
         let (config, log) = (dir.join("service.toml"), dir.join("service.log"));
         let told = UnixDatagram::bind(dir.join("notify")).unwrap();
         told.set_read_timeout(Some(PATIENCE)).unwrap();
-        std::fs::write(&config, configuration(feeds, "")).unwrap();
+        std::fs::write(&config, configuration(feeds, more)).unwrap();
         let mut command: Command = program.command(&["run", "--interval", "150ms", "--allow-net", "127.0.0.1/32"]);
         command.arg("--config").arg(&config).arg("--out").arg(program.alert_file());
         command.env("NOTIFY_SOCKET", dir.join("notify")).env("WATCHDOG_USEC", "300000");
@@ -74,6 +79,19 @@ impl Service {
 
     fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Status and body of a GET from what the program serves.
+    fn get(&self, path: &str) -> (u16, String) {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("serving metrics")).unwrap_or_else(|| panic!("{log}"));
+        let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     fn ends(&mut self) {
@@ -164,5 +182,30 @@ fn a_reload_changes_the_level_of_the_log() {
     service.hears("RELOADING=1");
     service.hears("READY=1");
     service.waits_until("more is logged", || service.log().contains("DEBUG"));
+    service.ends();
+}
+
+#[test]
+fn metrics_and_health_are_served() {
+    let origin = Origin::start();
+    let feeds = [feed(&origin, "/a", 0..5), origin.url("/missing")];
+    let mut service = Service::start_with(&feeds, "[serve]\nlisten = \"127.0.0.1:0\"\n");
+    service.hears("READY=1");
+    service.waits_until("it listens", || service.log().contains("serving metrics"));
+    service.waits_until("the alerts are counted", || {
+        service.get("/metrics").1.contains("demarche_sink_taken_total{sink=\"output\"} 5")
+    });
+    let (status, text) = service.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "demarche_items_total{outcome=\"new\"} 5",
+        "demarche_judged_total{outcome=\"alert\"} 5",
+        "demarche_feeds{state=\"failing\"} 1.0",
+        "demarche_sink_lag_seconds{sink=\"output\"} 0.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    assert_eq!((service.get("/healthz"), service.get("/readyz")), ((200, "ok\n".into()), (200, "ok\n".into())));
+    assert_eq!(service.get("/").0, 404);
     service.ends();
 }

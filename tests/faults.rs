@@ -144,3 +144,51 @@ fn a_missing_base_model_is_named_with_its_remedy() {
     assert_eq!(output.status.code(), Some(1));
     assert!(log.contains(program.dir.path().to_str().unwrap()) && log.contains("make setup"), "{log}");
 }
+
+#[test]
+fn a_damaged_database_is_set_aside_and_no_alert_comes_twice() {
+    let origin = Origin::start();
+    origin.serve("/f", Response::feed(rss((0..5).map(|id| (id, talks(id))))));
+    let program = Program::new();
+    let feeds = [origin.url("/f")];
+    program.once(&feeds, &[]);
+    let alerts = std::fs::read(program.alert_file()).unwrap();
+    assert_eq!(program.alerted().len(), 5);
+    std::fs::write(program.dir.path().join("demarche.sqlite"), "a disk that fails writes what it likes").unwrap();
+    origin.serve("/f", Response::feed(rss((1..7).map(|id| (id, talks(id))))));
+    let (code, totals, log) = program.once(&feeds, &[]);
+    assert_eq!((code, &totals["alert"]), (0, &2.into()), "{log}");
+    assert!(log.contains("set aside") && log.contains("demarche-damaged-"), "{log}");
+    assert_eq!(program.alerted().len(), 7);
+    assert!(std::fs::read(program.alert_file()).unwrap().starts_with(&alerts), "the lines before are untouched");
+    let names: Vec<_> =
+        std::fs::read_dir(program.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        names.iter().filter(|name| name.to_string_lossy().starts_with("demarche-damaged-")).count(),
+        1,
+        "{names:?}"
+    );
+}
+
+/// The first pages are good, so that the database opens; the run comes upon the damage.
+#[test]
+fn damage_that_a_run_comes_upon_is_set_aside_too() {
+    use std::os::unix::fs::FileExt;
+    let origin = Origin::start();
+    origin.serve("/f", Response::feed(rss((0..200).map(|id| (id, talks(id))))));
+    let program = Program::new();
+    let feeds = [origin.url("/f")];
+    program.once(&feeds, &[]);
+    let database = program.dir.path().join("demarche.sqlite");
+    let file = std::fs::File::options().write(true).open(&database).unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    // The schema, and the roots of what was made first, stand in the first third.
+    for page in pages / 3..pages {
+        file.write_all_at(&[0xA5; 4096], page * 4096).unwrap();
+    }
+    let (code, totals, log) = program.once(&feeds, &[]);
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("set aside"), "{log}");
+    assert_eq!(totals["alert"], 0, "{log}");
+    assert_eq!(program.alerted().len(), 200);
+}

@@ -81,6 +81,22 @@ fn a_line_written_but_not_marked_is_not_written_again() {
 }
 
 #[test]
+fn a_state_that_is_made_anew_repeats_nothing_in_the_file() {
+    let (_origin, feeds) = busy_origin();
+    let program = Program::new();
+    program.once(&feeds[..1], &[]);
+    for name in ["demarche.sqlite", "demarche.sqlite-wal", "demarche.sqlite-shm"] {
+        // The last two are there or not.
+        let _ = std::fs::remove_file(program.dir.path().join(name));
+    }
+    let (code, totals, log) = program.once(&feeds[..2], &[]);
+    assert_eq!((code, &totals["alert"], &totals["delivered"]), (0, &ITEMS.into(), &(ITEMS / 2).into()), "{log}");
+    assert_eq!(program.alerted().len(), ITEMS);
+    program.once(&feeds[..3], &[]);
+    assert_eq!(program.alerted().len(), ITEMS + ITEMS / 2);
+}
+
+#[test]
 fn a_daemon_polls_again_and_stops_when_it_is_told_to() {
     let origin = Origin::start();
     origin.script("/f", [Response::feed(rss([(1, talks(1))])), Response::feed(rss([(1, talks(1)), (2, talks(2))]))]);

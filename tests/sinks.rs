@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::{Origin, Response, Seen};
 
 /// How long a condition is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Retries at once, so that no test waits for them.
 const QUICK: &str = "[delivery]\ntimeout = \"20s\"\nretry_first = \"20ms\"\nretry_longest = \"50ms\"\n";

@@ -10,8 +10,11 @@ use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
-use demarche::store::{Store, StoreHandle};
+use demarche::store::{Keep, Store, StoreHandle};
 use tokio_util::sync::CancellationToken;
+
+/// Nothing here grows as old.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Finds nothing relevant, at no cost.
 struct Stub(ModelInfo);
@@ -47,6 +50,7 @@ pub fn run(state: &Path) {
     let polling = Polling {
         fetcher: Arc::new(Fetcher::new(&config.fetch).expect("a client")),
         websub: config.websub,
+        serve: config.serve,
         max_body: config.fetch.max_body.as_u64() as usize,
         credentials: Default::default(),
         outage: Mutex::default(),
@@ -63,15 +67,14 @@ pub fn run(state: &Path) {
         let policy = FilePolicy::plain(Fsync::Always);
         let file = FileSink::open(&state.join("alerts.jsonl"), policy).expect("a file");
         let stop = CancellationToken::new();
-        let (handles, orders) = Handles::of(&stop);
         let flow = Flow {
             store,
             scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             outlets: vec![Outlet::main(file)],
-            handles,
-            orders,
+            handles: Handles::of(&stop),
+            keep: Keep { items: DAY, alerts: DAY, seen: DAY },
             mode: Mode::Once,
             tally: tally.clone(),
         };

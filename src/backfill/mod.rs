@@ -1,5 +1,231 @@
-//! History as a source of work: feed documents on disk, through the same pipeline as live data.
+//! History as a source of work, through the same parser, identity, model and alerts as live data.
+//!
+//! ```text
+//! source → walk → unpack → cut into pieces ──▶ parse, sort, quick model ──▶ take in ⇒ judge ⇒ deliver
+//!                  one thread                    as many as --jobs            in the order of the source
+//! ```
+//!
+//! A piece's borders, the groups that are committed and the order of everything depend on the sources alone, never on
+//! timing; so a run that was broken off and goes on writes what one that was not would have.
 
-mod files;
+mod config;
+mod elements;
+mod extsort;
+mod feeder;
+mod fields;
+mod lines;
+mod meter;
+mod page;
+mod piece;
+mod read;
+mod report;
+mod sitemap;
+mod sniff;
+mod sort;
+mod source;
+mod table;
+mod walk;
+mod warc;
+mod web;
+mod wide;
+mod work;
 
-pub use files::{Files, read_files};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use feeder::{Feeder, Stop};
+use piece::{Content, Piece, Position};
+use read::{Reading, unreadable};
+use walk::Walk;
+use web::Visit;
+
+pub use config::BackfillConfig;
+pub use fields::FieldMap;
+pub use meter::Caps;
+pub use read::Limits;
+pub use report::Digest;
+pub use sort::{SortError, sort_into};
+pub use source::Source;
+pub use web::{Pages, Rules, Web};
+pub use work::{Window, Work};
+
+use crate::pipeline::{PipelineError, capacity};
+use crate::store::{Batch, SourceState};
+
+/// What is read, and how.
+pub struct Plan {
+    /// The sources, in order.
+    pub sources: Vec<Source>,
+    /// What is too much.
+    pub limits: Limits,
+    /// Pieces that are parsed at once.
+    pub jobs: usize,
+    /// Items after which reading ends.
+    pub limit: Option<u64>,
+    /// How far an earlier run has come.
+    pub resume: HashMap<usize, SourceState>,
+    /// How sources on the web are asked, if there are any.
+    pub web: Option<Web>,
+}
+
+/// Reads the sources of `plan` and sends what they hold, in order, until they end or the run is told to stop.
+///
+/// # Errors
+/// Only for faults of this program; a source's faults are part of what is sent.
+pub async fn read_sources(
+    plan: Plan,
+    work: Arc<Work>,
+    batches: mpsc::Sender<Batch>,
+    stop: CancellationToken,
+) -> Result<(), PipelineError> {
+    let (sender, pieces) = mpsc::channel(capacity::HISTORY_PIECES);
+    let (jobs, limit) = (plan.jobs, plan.limit);
+    let last = plan.resume.iter().map(|(source, state)| (*source, state.position.clone())).collect();
+    let reading = read_all(plan, work.clone(), sender, stop);
+    let parsing = parse_all(pieces, work, jobs, Ordered { batches, left: limit, last });
+    tokio::try_join!(reading, parsing).map(|_| ())
+}
+
+async fn read_all(
+    plan: Plan,
+    work: Arc<Work>,
+    pieces: mpsc::Sender<Piece>,
+    stop: CancellationToken,
+) -> Result<(), PipelineError> {
+    for (index, source) in plan.sources.into_iter().enumerate() {
+        let state = plan.resume.get(&index).cloned().unwrap_or_default();
+        if state.done || pieces.is_closed() || stop.is_cancelled() {
+            continue;
+        }
+        // A position that cannot be read is as none: all is read again, and known.
+        let position: Position = serde_json::from_str(&state.position).unwrap_or_default();
+        if let (Some(feeds), Some(web)) = (source.feeds(), &plan.web) {
+            let (pieces, stop, frontier) = (pieces.clone(), stop.clone(), position.web.unwrap_or_default());
+            let visit = Visit { web, source: index, pieces, stop, frontier, sent: position.pieces };
+            // That it ends early is seen by whoever takes its pieces.
+            let _ = visit.run(&feeds).await;
+            continue;
+        }
+        let mut feeder = Feeder::new(pieces.clone(), stop.clone(), index);
+        let (work, limits) = (work.clone(), plan.limits.clone());
+        let read = move || {
+            let mut reading = Reading { feeder: &mut feeder, fields: &work.fields, limits: &limits };
+            read_local(&source, &position, &mut reading)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| PipelineError::Panicked { stage: "read" })?;
+    }
+    Ok(())
+}
+
+/// Reads a local source from `position` on. That it ends early is seen by whoever takes its pieces.
+fn read_local(source: &Source, position: &Position, reading: &mut Reading<'_>) {
+    let walk = match source {
+        Source::Stdin => {
+            reading.feeder.begin("-", position.pieces);
+            let ended = reading.stream("-", std::io::stdin().lock());
+            return drop(ended.and_then(|()| reading.feeder.end()));
+        }
+        Source::Path(path) => Walk::tree(path),
+        Source::Glob(pattern) => match Walk::glob(pattern) {
+            Ok(walk) => walk,
+            Err(_) => return,
+        },
+        Source::Web(_) | Source::Opml(..) => return,
+    };
+    let _ = read_files(walk, source, position, reading);
+}
+
+fn read_files(walk: Walk, source: &Source, position: &Position, reading: &mut Reading<'_>) -> Result<(), Stop> {
+    let mut found = false;
+    for file in walk {
+        let (path, unlisted) = match file {
+            Ok(path) => (path, None),
+            Err((path, error)) => (path, Some(error)),
+        };
+        found = true;
+        let name = path.display().to_string();
+        let known = match Path::new(&name).cmp(Path::new(&position.file)) {
+            Ordering::Less => continue,
+            Ordering::Equal => position.pieces,
+            Ordering::Greater => 0,
+        };
+        reading.feeder.begin(&name, known);
+        match unlisted {
+            Some(error) => reading.feeder.send(&name.as_str().into(), Content::Failed(unreadable(&name, &error)))?,
+            None => reading.file(&path, &name)?,
+        }
+    }
+    if !found {
+        let name = source.name();
+        reading.feeder.begin(&name, 0);
+        let reject = piece::Reject::of(&name, "no files", "nothing matches");
+        reading.feeder.send(&name.as_str().into(), Content::Failed(reject))?;
+    }
+    reading.feeder.end()
+}
+
+/// Parses pieces, several at once, and passes on what they come to in their order.
+async fn parse_all(
+    pieces: mpsc::Receiver<Piece>,
+    work: Arc<Work>,
+    jobs: usize,
+    mut ordered: Ordered,
+) -> Result<(), PipelineError> {
+    let pieces = stream::unfold(pieces, |mut pieces| async { pieces.recv().await.map(|piece| (piece, pieces)) });
+    let parsed = pieces.map(|piece| {
+        let work = work.clone();
+        tokio::task::spawn_blocking(move || work::batch(piece, &work, Utc::now()))
+    });
+    let mut parsed = std::pin::pin!(parsed.buffered(jobs.max(1)));
+    while let Some(batch) = parsed.next().await {
+        let batch = batch.map_err(|_| PipelineError::Panicked { stage: "parse" })?;
+        if !ordered.pass_on(batch).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What comes after parsing: in order again.
+struct Ordered {
+    batches: mpsc::Sender<Batch>,
+    /// Items that may still be taken in.
+    left: Option<u64>,
+    /// The last position of each source.
+    last: HashMap<usize, String>,
+}
+
+impl Ordered {
+    /// Whether there may be more.
+    async fn pass_on(&mut self, mut batch: Batch) -> bool {
+        let cut = self.cut(&mut batch);
+        self.last.insert(batch.source, batch.position.clone());
+        for note in &batch.notes {
+            tracing::warn!("{note}");
+        }
+        self.batches.send(batch).await.is_ok() && !cut
+    }
+
+    /// Cuts a batch to the items that are left, and then leaves the source where it was before: the next run reads the
+    /// whole piece.
+    fn cut(&mut self, batch: &mut Batch) -> bool {
+        let Some(left) = &mut self.left else { return false };
+        let items = batch.sightings.len() as u64;
+        let over = items.saturating_sub(*left);
+        *left -= items - over;
+        if over > 0 {
+            batch.sightings.truncate((items - over) as usize);
+            batch.counts.read -= over;
+            batch.done = false;
+            batch.position = self.last.get(&batch.source).cloned().unwrap_or_default();
+        }
+        over > 0 || *left == 0
+    }
+}

@@ -14,6 +14,7 @@ pub mod features;
 pub mod linear;
 pub mod manifest;
 pub mod package;
+pub mod prefilter;
 pub mod reasons;
 pub mod worker;
 
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
+pub use prefilter::Prefilter;
 pub use worker::{Flush, Worker};
 
 /// What a scorer reads of an item.

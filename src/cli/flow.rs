@@ -61,7 +61,10 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 pub(super) struct Session {
     /// Ends everything.
     pub stop: CancellationToken,
-    tally: Arc<Tally>,
+    /// What was done since the start.
+    pub tally: Arc<Tally>,
+    /// Whether the caller shows how far it is.
+    quiet: bool,
     scorer: Option<(ClassifyConfig, Arc<Worker>)>,
 }
 
@@ -76,6 +79,11 @@ pub(super) struct Opened {
 }
 
 impl Session {
+    /// One whose caller shows how far it is.
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     /// Opens the sinks and loads the model, unless it is the one that is loaded.
     pub async fn open(&mut self, setup: &Setup, mut store: Store, mode: Mode) -> anyhow::Result<Opened> {
         let outlets = open_sinks(setup)?;
@@ -102,15 +110,19 @@ impl Session {
         stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
     ) -> anyhow::Result<()> {
         let Opened { store, thread, outlets, scorer, rule, mode } = opened;
-        let (handles, orders) = Handles::of(&self.stop);
+        // A stage that fails ends this run; only a signal ends the session.
+        let stop = self.stop.child_token();
+        let handles = Handles::of(&stop);
         let tally = self.tally.clone();
         let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
-        let flow = Flow { store, scorer, rule, actors, outlets, handles: handles.clone(), orders, mode, tally };
+        let keep = setup.config().state.keep();
+        let flow = Flow { store, scorer, rule, actors, outlets, handles: handles.clone(), keep, mode, tally };
         let work = async {
-            let stages = stages(flow, &self.stop)?;
+            let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)
         };
-        let work = Progress::start(&self.tally, mode).beside(work);
+        let progress = if self.quiet { Progress::none(&self.tally) } else { Progress::start(&self.tally, mode) };
+        let work = progress.beside(work);
         let work = crate::notify::beside(mode, &handles.pulse, &self.tally, &self.stop, work);
         let signals = crate::shutdown::on_signals(&self.stop, || hang_up(&handles), work);
         signals.await.context("install signal handlers")??;
@@ -126,14 +138,14 @@ impl Session {
 
 /// One run over one configuration.
 pub(super) async fn drive(
+    mut session: Session,
     setup: &Setup,
     store: Store,
     mode: Mode,
     stages: impl FnOnce(Flow, &CancellationToken) -> anyhow::Result<Stages>,
 ) -> anyhow::Result<Totals> {
-    let mut session = Session::default();
     let opened = session.open(setup, store, mode).await?;
-    session.run(setup, opened, |handles| handles.sinks.reopen(), stages).await?;
+    session.run(setup, opened, |handles| handles.reopen.ask(), stages).await?;
     Ok(session.totals())
 }
 
@@ -147,7 +159,6 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
         delivery: &config.delivery,
         sinks: &config.sink,
         fetch: &config.fetch,
-        replacing: false,
         secrets: &|name| secret(name).map_err(|error| error.to_string()),
     };
     crate::sink::open(&parts).map_err(|error| match error {

@@ -18,6 +18,7 @@ mod run;
 mod score;
 mod setup;
 mod show;
+mod state;
 mod summary;
 mod table;
 
@@ -59,7 +60,7 @@ pub struct Common {
 enum Command {
     /// Watch the feeds: as a daemon, or with --once until everything due was polled.
     Run(run::RunArgs),
-    /// Read feed documents from disk through the same pipeline, then exit.
+    /// Run history (files, archives, exports, pages of the past) through the same pipeline, then exit.
     Backfill(backfill::BackfillArgs),
     /// Score a text and say why.
     Score(score::ScoreArgs),

@@ -29,6 +29,11 @@ impl Progress {
         Self { bar, tally: tally.clone() }
     }
 
+    /// Nothing: the caller shows more than a line.
+    pub fn none(tally: &Arc<Tally>) -> Self {
+        Self { bar: None, tally: tally.clone() }
+    }
+
     /// Draws the line while `work` runs, and wipes it when that ends.
     pub async fn beside<T>(self, work: impl Future<Output = T>) -> T {
         let Some(bar) = &self.bar else { return work.await };

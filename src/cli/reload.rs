@@ -24,7 +24,7 @@ impl<'a> Reload<'a> {
     /// a bad one is refused. A single run only opens its files anew.
     pub fn hang_up(&self, handles: &Handles) {
         if self.args.once {
-            return handles.sinks.reopen();
+            return handles.reopen.ask();
         }
         crate::notify::reloading();
         match self.read() {
@@ -35,7 +35,7 @@ impl<'a> Reload<'a> {
             }
             Err(error) => {
                 refused(&error);
-                handles.sinks.reopen();
+                handles.reopen.ask();
             }
         }
     }

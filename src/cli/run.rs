@@ -13,6 +13,7 @@ use super::exit::UsageError;
 use super::flow::{FlowArgs, Opened, Session, block_on};
 use super::reload::{self, Reload};
 use super::setup::{Setup, address, configured_feeds, credentials, read_opml, setup};
+use super::state::Repairs;
 use super::{Common, Exit, summary};
 use crate::fetch::Fetcher;
 use crate::pipeline::{Flow, Mode, Polling, Totals, live};
@@ -76,9 +77,12 @@ fn say_when(setup: &Setup) -> anyhow::Result<()> {
 async fn watch(common: &Common, args: &RunArgs, mut setup: Setup) -> anyhow::Result<(Totals, Setup)> {
     let mut session = Session::default();
     let mut last: Option<Setup> = None;
+    let mut repairs = Repairs::default();
     loop {
-        let (opened, polling) = match open(&setup, args, &mut session).await {
-            Ok(ready) => ready,
+        let opened = open(&setup, args, &mut session).await;
+        let (opened, polling) = match repairs.after(&setup, &session.stop, opened) {
+            Ok(Some(ready)) => ready,
+            Ok(None) => continue,
             Err(error) => match last.take() {
                 Some(old) => {
                     reload::refused(&error);
@@ -90,7 +94,10 @@ async fn watch(common: &Common, args: &RunArgs, mut setup: Setup) -> anyhow::Res
         };
         let reload = Reload::new(common, args, &setup);
         let stages = |flow: Flow, stop: &CancellationToken| Ok(live(flow, polling, stop));
-        session.run(&setup, opened, |handles| reload.hang_up(handles), stages).await?;
+        let ended = session.run(&setup, opened, |handles| reload.hang_up(handles), stages).await;
+        if repairs.after(&setup, &session.stop, ended)?.is_none() {
+            continue;
+        }
         match reload.next() {
             Some(next) if !session.stop.is_cancelled() => last = Some(std::mem::replace(&mut setup, next)),
             _ => return Ok((session.totals(), setup)),
@@ -112,6 +119,7 @@ async fn open(setup: &Setup, args: &RunArgs, session: &mut Session) -> anyhow::R
         concurrency: config.fetch.concurrency,
         interval: args.interval,
         websub: config.websub.clone(),
+        serve: config.serve,
         max_body: usize::try_from(config.fetch.max_body.as_u64()).unwrap_or(usize::MAX),
         started: Utc::now(),
     };

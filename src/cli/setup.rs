@@ -86,6 +86,7 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
         let file = loaded.file.as_ref().map_or("environment".into(), |file| file.display().to_string());
         found.push(Problem { place: format!("{file}: {key}"), message });
     };
+    config.state.problems().into_iter().for_each(|problem| add("[state]", problem));
     config.model.problems().into_iter().for_each(|problem| add("[model]", problem));
     if let Err(error) = crate::telemetry::filter(&config.log.level) {
         add("[log] level", error.to_string());

@@ -13,10 +13,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::actors::ActorsConfig;
+use crate::backfill::BackfillConfig;
 use crate::classify::ClassifyConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
+use crate::serve::ServeConfig;
 use crate::sink::{DeliveryConfig, OutputConfig, SinkConfig};
+use crate::store::StateConfig;
 use crate::websub::WebsubConfig;
 
 pub use load::{ConfigError, Loaded, load};
@@ -30,7 +33,7 @@ pub const DEFAULTS: &str = include_str!("../../config/demarche.toml");
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where state lives.
+    /// Where state lives, and how long.
     pub state: StateConfig,
     /// Which feeds to watch.
     pub feeds: FeedsConfig,
@@ -54,18 +57,14 @@ pub struct Config {
     /// The other sinks.
     #[serde(default)]
     pub sink: Vec<SinkConfig>,
+    /// Where metrics and health are served.
+    pub serve: ServeConfig,
+    /// How history is read.
+    pub backfill: BackfillConfig,
     /// How the program runs and stops.
     pub run: RunConfig,
     /// What it logs.
     pub log: LogConfig,
-}
-
-/// Section `[state]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StateConfig {
-    /// Directory of the database; `auto` follows systemd, then the XDG base directories.
-    pub dir: String,
 }
 
 /// Section `[feeds]`.

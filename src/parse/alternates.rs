@@ -56,7 +56,8 @@ fn alternate(inside: &str, base: &Url) -> Option<Alternate> {
     (matches!(url.scheme(), "http" | "https") && !api).then_some(Alternate { url, title })
 }
 
-fn attribute(inside: &str, name: &str) -> Option<String> {
+/// The value of an attribute of a start tag.
+pub fn attribute(inside: &str, name: &str) -> Option<String> {
     let start = inside.find(|c: char| c.is_ascii_whitespace())?;
     let mut attributes = Attributes::html(inside, start);
     let found = attributes.with_checks(false).flatten().find(|one| one.key.as_ref().eq_ignore_ascii_case(name))?;

@@ -33,6 +33,14 @@ pub use error::{ErrorKind, Layer, Lookalike, ParseError};
 pub use reduce::{Reduced, reduce};
 pub use text::{MAX_SUMMARY, MAX_TITLE};
 
+// What reads history from other things than feeds cleans it with.
+pub(crate) use alternates::attribute;
+pub(crate) use entities::{Own, decoded};
+pub(crate) use language::{declared as declared_language, detect_missing as detect_languages};
+pub(crate) use lex::{Lexer, Token};
+pub(crate) use normalise::{author, label};
+pub(crate) use text::{Kind as TextKind, plain};
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use feed_rs::model;

@@ -42,8 +42,22 @@ pub const DELIVERY_BATCH: usize = 256;
 /// slower.
 pub const UNMARKED: usize = 16 * DELIVERY_BATCH;
 
-/// Orders to the sinks (reopen, make way). They come from a person; one that waits stands for the next.
-pub const ORDERS: usize = 1;
+/// Ids of alerts in the file that are remembered while a state is young (16 bytes each): those of a year of 2,700 alerts a day.
+/// More only takes memory for alerts that no feed lists any more.
+pub const HELD_IDS: usize = 1_000_000;
 
 /// A wake-up is a fact, not a count: one that is waiting stands for all.
 pub const WAKE: usize = 1;
+
+/// Items of history that share one transaction. Their keys are written in the order of the index, so that more touch each of
+/// its pages less often; they are held in memory, twice with those read ahead.
+pub const HISTORY_GROUP: usize = 16 * 1024;
+
+/// Batches that share one transaction however few their items: a directory of small files is not held up to its end.
+pub const HISTORY_BATCHES: usize = 1_024;
+
+/// Batches read ahead while a group is committed and judged: about one group of full batches.
+pub const HISTORY_AHEAD: usize = 16;
+
+/// Pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
+pub const HISTORY_PIECES: usize = 4;

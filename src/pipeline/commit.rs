@@ -45,6 +45,13 @@ impl Backlog {
         }
     }
 
+    /// Until nothing waits.
+    pub async fn empty(&self) {
+        while self.waiting.load(Ordering::Acquire) > 0 {
+            self.room.notified().await;
+        }
+    }
+
     async fn room(&self) {
         while self.waiting.load(Ordering::Acquire) >= capacity::PENDING_HIGH_WATER {
             self.room.notified().await;

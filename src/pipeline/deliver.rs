@@ -2,119 +2,81 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::persist::Persist;
-use super::{PipelineError, Tally, capacity};
+use super::{Mode, PipelineError, Tally};
 use crate::sink::Outlet;
 
-/// What the sinks of a run are told to do.
-pub enum Order {
-    /// Open anew what they write to (SIGHUP, after logrotate).
-    Reopen,
-    /// Make way for these: the configuration was read again. The store must know them (`Store::sync_sinks`).
-    Replace(Vec<Outlet>),
-}
+/// Asks the sinks to open anew what they write to (SIGHUP, after logrotate). Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Reopen(Arc<Notify>);
 
-/// Gives orders to the sinks of a run. Cheap to clone.
-#[derive(Clone)]
-pub struct SinkControl(mpsc::Sender<Order>);
-
-impl SinkControl {
-    /// The control, and what goes into the [`Flow`](super::Flow).
-    pub fn new() -> (Self, mpsc::Receiver<Order>) {
-        let (sender, orders) = mpsc::channel(capacity::ORDERS);
-        (Self(sender), orders)
-    }
-
-    /// Has the sinks open anew what they write to.
-    pub fn reopen(&self) {
-        // Full means that an order to the same effect is waiting; closed, that nothing is open any more.
-        let _ = self.0.try_send(Order::Reopen);
-    }
-
-    /// Puts `outlets` in the place of the sinks there are; each goes on where the store says. Their files must not be open
-    /// yet ([`FileSink::later`](crate::sink::FileSink::later)): the present ones still write.
-    pub async fn replace(&self, outlets: Vec<Outlet>) {
-        // Closed: the run has ended, and the next one begins with the new configuration.
-        let _ = self.0.send(Order::Replace(outlets)).await;
+impl Reopen {
+    /// Asks; a question that is not yet answered stands for this one too.
+    pub fn ask(&self) {
+        self.0.notify_one();
     }
 }
 
-/// What the lanes are told: that there may be work, how often they were asked to reopen, and whether to make way. The end
-/// of the channel is the end of the work.
+/// What the lanes are told: that there may be work, and how often they were asked to reopen. The end of the channel is
+/// the end of the work.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Calls {
     pub reopen: u64,
-    pub leave: bool,
 }
 
 pub(super) struct Deliver {
     pub persist: Persist,
     pub outlets: Vec<Outlet>,
-    pub orders: mpsc::Receiver<Order>,
+    pub reopen: Reopen,
     pub tally: Arc<Tally>,
 }
 
 impl Deliver {
     /// Delivers what waits in the outbox until the judge has ended and nothing waits.
     pub async fn run(mut self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
-        let outlets = std::mem::take(&mut self.outlets);
-        let mut lanes = self.start(outlets);
+        let (calls, called) = watch::channel(Calls::default());
+        let ending = self.persist.stop.child_token();
+        let mut lanes = self.start(&called, &ending);
+        drop(called);
         loop {
             tokio::select! {
                 wake = woken.recv() => match wake {
-                    Some(()) => lanes.call(|_| ()),
-                    None => return lanes.end().await,
+                    Some(()) => calls.send_modify(|_| ()),
+                    None => break,
                 },
-                Some(order) = self.orders.recv() => match order {
-                    Order::Reopen => lanes.call(|calls| calls.reopen += 1),
-                    Order::Replace(outlets) => {
-                        lanes.call(|calls| calls.leave = true);
-                        lanes.end().await?;
-                        lanes = self.start(outlets);
-                    }
-                },
+                () = self.reopen.0.notified() => calls.send_modify(|calls| calls.reopen += 1),
                 // A lane ends by itself only when it cannot go on.
-                Some(ended) = lanes.tasks.join_next() => result(ended)?,
+                Some(ended) = lanes.join_next() => result(ended)?,
             }
         }
-    }
-
-    fn start(&self, outlets: Vec<Outlet>) -> Lanes {
-        let (calls, called) = watch::channel(Calls::default());
-        let mut tasks = JoinSet::new();
-        for outlet in outlets {
-            tasks.spawn(Lane::new(outlet, self.persist.clone(), self.tally.clone()).run(called.clone()));
-        }
-        Lanes { calls, tasks }
-    }
-}
-
-/// The lanes at work.
-struct Lanes {
-    calls: watch::Sender<Calls>,
-    tasks: JoinSet<Result<(), PipelineError>>,
-}
-
-impl Lanes {
-    fn call(&self, what: impl FnOnce(&mut Calls)) {
-        self.calls.send_modify(what);
-    }
-
-    /// Waits for every lane to finish its work.
-    async fn end(self) -> Result<(), PipelineError> {
-        let Self { calls, mut tasks } = self;
+        ending.cancel();
         drop(calls);
         let mut first = Ok(());
-        while let Some(ended) = tasks.join_next().await {
+        while let Some(ended) = lanes.join_next().await {
             first = first.and(result(ended));
         }
         first
     }
+
+    fn start(&mut self, called: &watch::Receiver<Calls>, ending: &CancellationToken) -> JoinSet<Ended> {
+        // A run that ends by itself delivers everything; a daemon, or the next configuration, goes on where it was.
+        let leave = if self.persist.mode == Mode::Once { &self.persist.stop } else { ending };
+        let mut lanes = JoinSet::new();
+        for outlet in self.outlets.drain(..) {
+            let lane = Lane::new(outlet, self.persist.clone(), self.tally.clone(), leave.clone());
+            lanes.spawn(lane.run(called.clone()));
+        }
+        lanes
+    }
 }
+
+/// How a lane ended.
+type Ended = Result<(), PipelineError>;
 
 fn result(ended: Result<Result<(), PipelineError>, JoinError>) -> Result<(), PipelineError> {
     ended.unwrap_or(Err(PipelineError::Panicked { stage: "deliver" }))

@@ -96,9 +96,12 @@ impl Judge {
     /// One verdict for each item. When a batch fails, its items are tried one by one, so that one text the model
     /// cannot take does not hold up the others.
     async fn score(&self, batch: &[Pending]) -> Result<Vec<Option<Verdict>>, ScoreError> {
-        let _at_work = self.persist.begin();
+        let (_at_work, started) = (self.persist.begin(), Instant::now());
         match self.scorer.score(batch.iter().map(text).collect()).await {
-            Ok(verdicts) => return Ok(verdicts.into_iter().map(Some).collect()),
+            Ok(verdicts) => {
+                self.tally.scored(batch.len(), started.elapsed());
+                return Ok(verdicts.into_iter().map(Some).collect());
+            }
             Err(error @ ScoreError::WorkerGone(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, items = batch.len(), "a batch failed; scoring its items one by one"),
         }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::deliver::Calls;
 use super::persist::Persist;
 use super::round::{Fate, Round};
 use super::{Mode, PipelineError, Tally, capacity};
 use crate::sink::step::{self, Step};
-use crate::sink::{Delivery, Next, Outlet, SinkError};
+use crate::sink::{AlertId, Delivery, Next, Outlet, SinkError};
 use crate::store::{Failure, Settled, Waiting};
 
 /// How long a stopping run waits for the answer of a sink outside of this machine. What it took without our knowing it is
@@ -27,6 +28,8 @@ pub(super) struct Lane {
     outlet: Outlet,
     persist: Persist,
     tally: Arc<Tally>,
+    /// Cancelled when a sink outside of this machine is not to be waited for any more.
+    leave: CancellationToken,
     /// Read and not yet settled, in order.
     ahead: VecDeque<Waiting>,
     /// The last alert that was read.
@@ -35,17 +38,35 @@ pub(super) struct Lane {
     marked: i64,
     /// Ids of alerts behind `marked` that the sink has.
     has: HashSet<String>,
+    /// Ids of alerts that it holds from before this state, sorted; only while the state is young.
+    holds: Vec<AlertId>,
     /// Whether it was asked at start what it has.
     compared: bool,
+    /// Whether this state has known it for a short time only.
+    young: bool,
     /// What the sink has taken and not yet made safe, and when it is to be.
     held: Option<(Settled, Instant)>,
     failing: Option<(Failure, Option<SinkError>)>,
 }
 
 impl Lane {
-    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>) -> Self {
+    pub fn new(outlet: Outlet, persist: Persist, tally: Arc<Tally>, leave: CancellationToken) -> Self {
         let (ahead, has) = (VecDeque::new(), HashSet::new());
-        Self { outlet, persist, tally, ahead, read: 0, marked: 0, has, compared: false, held: None, failing: None }
+        Self {
+            outlet,
+            persist,
+            tally,
+            leave,
+            ahead,
+            read: 0,
+            marked: 0,
+            has,
+            holds: Vec::new(),
+            young: false,
+            compared: false,
+            held: None,
+            failing: None,
+        }
     }
 
     /// Delivers until the calls end and nothing waits that can be delivered.
@@ -59,11 +80,7 @@ impl Lane {
         self.start().await?;
         let mut reopened = 0;
         loop {
-            self.work(Some(calls)).await?;
-            if calls.borrow().leave {
-                // Whoever comes after it reads the outbox from where it has marked.
-                return self.make_safe().await;
-            }
+            self.work().await?;
             if !self.wait(calls).await {
                 return self.finish().await;
             }
@@ -75,13 +92,13 @@ impl Lane {
         }
     }
 
-    /// Delivers until nothing waits, or the sink is to be left alone or to make way.
-    async fn work(&mut self, calls: Option<&watch::Receiver<Calls>>) -> Result<(), PipelineError> {
+    /// Delivers until nothing waits, or the sink is to be left alone.
+    async fn work(&mut self) -> Result<(), PipelineError> {
         loop {
             if self.held.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
                 self.make_safe().await?;
             }
-            if self.rests(Utc::now()) || self.is_stopping() || calls.is_some_and(|calls| calls.borrow().leave) {
+            if self.rests(Utc::now()) || self.is_stopping() {
                 return Ok(());
             }
             if !self.compared {
@@ -101,7 +118,7 @@ impl Lane {
 
     /// A run that stops does not begin to talk to somebody else.
     fn is_stopping(&self) -> bool {
-        self.outlet.remote && self.persist.stop.is_cancelled()
+        self.outlet.remote && self.leave.is_cancelled()
     }
 
     /// Reads on where nothing is left of what was read; false when nothing waits.
@@ -127,10 +144,9 @@ impl Lane {
         } else {
             // What somebody else takes his time over has a limit of its own.
             let _at_work = (!self.outlet.remote).then(|| self.persist.begin());
-            let stop = &self.persist.stop;
             tokio::select! {
                 delivery = self.outlet.sink.deliver(&sent) => delivery,
-                () = patience(stop, self.outlet.remote) => return Ok(()),
+                () = patience(&self.leave, self.outlet.remote) => return Ok(()),
             }
         };
         let Delivery { taken, refused } = delivery;
@@ -152,7 +168,7 @@ impl Lane {
         let mut room = self.outlet.sink.most();
         let mut fates = Vec::with_capacity(self.ahead.len());
         for alert in &self.ahead {
-            let fate = if self.has.contains(&alert.alert_id) {
+            let fate = if self.has.contains(&alert.alert_id) || self.held_before(&alert.alert_id) {
                 Fate::Has
             } else if !self.outlet.filter.admits(alert) {
                 Fate::Skip
@@ -236,7 +252,7 @@ impl Lane {
 
     /// Delivers what has come since the last look, as far as the sink takes it now.
     async fn finish(&mut self) -> Result<(), PipelineError> {
-        self.work(None).await?;
+        self.work().await?;
         self.make_safe().await?;
         let Some((failure, error)) = self.failing.take() else { return Ok(()) };
         match error {
@@ -255,10 +271,10 @@ impl Lane {
 }
 
 /// Ends when a stopping run has waited long enough for somebody else.
-async fn patience(stop: &tokio_util::sync::CancellationToken, remote: bool) {
+async fn patience(leave: &CancellationToken, remote: bool) {
     if !remote {
         return std::future::pending().await;
     }
-    stop.cancelled().await;
+    leave.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

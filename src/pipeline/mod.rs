@@ -7,6 +7,7 @@ pub mod capacity;
 mod commit;
 mod deliver;
 mod fetch;
+mod history;
 mod judge;
 mod lane;
 mod persist;
@@ -16,6 +17,8 @@ mod round;
 mod schedule;
 mod stages;
 mod tally;
+mod tidy;
+mod timing;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -31,15 +34,18 @@ use crate::actors::Extractor;
 use crate::classify::{AlertOn, ScoreError, Worker};
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
+use crate::serve::{Serve, ServeConfig};
 use crate::sink::{Outlet, SinkError};
-use crate::store::{Poll, StoreError, StoreHandle};
+use crate::store::{Keep, Poll, StoreError, StoreHandle};
 use crate::websub::{Push, WebsubConfig};
 
 pub use commit::{Document, Kind};
-pub use deliver::{Order, SinkControl};
+pub use deliver::Reopen;
+pub use history::{History, Rejects, feed_history};
 pub use pulse::{HUNG, Pulse};
 pub use stages::Stages;
 pub use tally::{Tally, Totals};
+pub use timing::Timing;
 
 /// Why a run ended before its work did. What was accepted waits in the state directory for the next run.
 #[derive(Debug, Error)]
@@ -61,11 +67,13 @@ pub enum PipelineError {
         /// The time they had.
         drain: Duration,
     },
-    /// Where hubs send to cannot be listened on.
-    #[error("listen on {address} ([websub] listen): {source}")]
+    /// An address cannot be listened on.
+    #[error("listen on {address} ({key}): {source}")]
     Listen {
         /// The address.
         address: String,
+        /// Where it is configured.
+        key: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
@@ -74,6 +82,14 @@ pub enum PipelineError {
     Panicked {
         /// The stage.
         stage: &'static str,
+    },
+    /// A file of a backfill cannot be written.
+    #[error("write {path}: {source}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A file or directory of a backfill cannot be read.
     #[error("read {path}: {source}")]
@@ -117,8 +133,8 @@ pub struct Flow {
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
     pub handles: Handles,
-    /// What the sinks are told to do while they work.
-    pub orders: mpsc::Receiver<Order>,
+    /// How long the state is kept.
+    pub keep: Keep,
     /// Whether troubles are waited out.
     pub mode: Mode,
     /// The counters.
@@ -126,10 +142,10 @@ pub struct Flow {
 }
 
 /// How a run is watched and steered from outside. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Handles {
-    /// Gives orders to the sinks.
-    pub sinks: SinkControl,
+    /// Asks the sinks to open their files anew.
+    pub reopen: Reopen,
     /// Whether the stages get on.
     pub pulse: Pulse,
     /// Cancelled, no poll begins any more; those under way are finished and what came in is judged and delivered. Ends
@@ -138,10 +154,9 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Those of a run that ends with `stop`, and the orders for its sinks.
-    pub fn of(stop: &CancellationToken) -> (Self, mpsc::Receiver<Order>) {
-        let (sinks, orders) = SinkControl::new();
-        (Self { sinks, pulse: Pulse::default(), intake: stop.child_token() }, orders)
+    /// Those of a run that ends with `stop`.
+    pub fn of(stop: &CancellationToken) -> Self {
+        Self { reopen: Reopen::default(), pulse: Pulse::default(), intake: stop.child_token() }
     }
 }
 
@@ -161,6 +176,8 @@ pub struct Polling {
     pub interval: Option<Duration>,
     /// How hubs reach us; polls notice hubs only where they can.
     pub websub: WebsubConfig,
+    /// Where metrics and health are served.
+    pub serve: ServeConfig,
     /// Largest document, bytes.
     pub max_body: usize,
     /// When the run began: a run that ends by itself polls each feed once.
@@ -169,15 +186,22 @@ pub struct Polling {
 
 /// Polls the feeds in the store until nothing is due ([`Mode::Once`]), the intake is ended or `stop` is cancelled.
 pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
-    let (mode, store, intake) = (flow.mode, flow.store.clone(), flow.handles.intake.clone());
+    let (mode, intake, pulse) = (flow.mode, flow.handles.intake.clone(), flow.handles.pulse.clone());
+    let persist = persist::Persist { store: flow.store.clone(), mode, stop: intake.clone(), pulse, stage: "schedule" };
     let (job_sender, jobs) = mpsc::channel(capacity::IN_FLIGHT);
     let (finished_sender, finished) = mpsc::channel(capacity::IN_FLIGHT);
     let (documents_sender, documents) = mpsc::channel(capacity::DOCUMENTS);
     let mut stages = Stages::new(stop.clone());
     let once = (mode == Mode::Once).then_some(polling.started);
     let gate = schedule::gate(&polling.schedule, polling.interval);
-    let schedule = schedule::Schedule { store, once, gate, jobs: job_sender, finished, stop: intake.clone() };
+    let schedule = schedule::Schedule { persist, once, gate, jobs: job_sender, finished, stop: intake.clone() };
     stages.spawn("schedule", schedule.run());
+    if mode == Mode::Daemon {
+        let model = flow.scorer.model().id;
+        let (tally, handles) = (flow.tally.clone(), flow.handles.clone());
+        let serve = Serve { store: flow.store.clone(), tally, handles, model };
+        stages.spawn("serve", serve.run(polling.serve, intake.clone()));
+    }
     if let Some(callback) = polling.websub.callback.clone().filter(|_| mode == Mode::Daemon) {
         let push = Push {
             fetcher: polling.fetcher.clone(),
@@ -193,19 +217,6 @@ pub fn live(flow: Flow, polling: Polling, stop: &CancellationToken) -> Stages {
     stages
 }
 
-/// Runs documents from another source (backfill) through the same commit, judge and deliver.
-pub fn feed_documents(
-    flow: Flow,
-    source: impl FnOnce(mpsc::Sender<Document>) -> futures_util::future::BoxFuture<'static, Result<(), PipelineError>>,
-    stop: &CancellationToken,
-) -> Stages {
-    let (sender, documents) = mpsc::channel(capacity::DOCUMENTS);
-    let mut stages = Stages::new(stop.clone());
-    stages.spawn("read", source(sender));
-    downstream(&mut stages, flow, documents, None, stop);
-    stages
-}
-
 fn downstream(
     stages: &mut Stages,
     flow: Flow,
@@ -213,20 +224,25 @@ fn downstream(
     finished: Option<mpsc::Sender<schedule::Finished>>,
     stop: &CancellationToken,
 ) {
+    let tally = flow.tally.clone();
+    let (persist, backlog, wake) = judging(stages, flow, stop);
+    let commit = commit::Commit { persist, tally, backlog, wake, finished };
+    stages.spawn("commit", commit.run(documents));
+}
+
+/// Starts judge and deliver; gives what the stage in front of them shares with them.
+fn judging(
+    stages: &mut Stages,
+    flow: Flow,
+    stop: &CancellationToken,
+) -> (persist::Persist, Arc<commit::Backlog>, mpsc::Sender<()>) {
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, actors, outlets, handles, orders, mode, tally } = flow;
-    let pulse = handles.pulse;
+    let Flow { store, scorer, rule, actors, outlets, handles, keep, mode, tally } = flow;
+    let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
-    let commit = commit::Commit {
-        persist: persist.clone(),
-        tally: tally.clone(),
-        backlog: backlog.clone(),
-        wake: judge_wake,
-        finished,
-    };
-    stages.spawn("commit", commit.run(documents));
+    let shared = (persist.clone(), backlog.clone(), judge_wake);
     let judge = judge::Judge {
         persist: persist.of("judge"),
         scorer,
@@ -237,10 +253,12 @@ fn downstream(
         wake: deliver_wake,
     };
     stages.spawn("judge", judge.run(judge_woken));
+    stages.spawn("tidy", tidy::Tidy { persist: persist.of("tidy"), keep }.run(intake));
     stages.spawn(
         "deliver",
-        deliver::Deliver { persist: persist.of("deliver"), outlets, orders, tally }.run(deliver_woken),
+        deliver::Deliver { persist: persist.of("deliver"), outlets, reopen, tally }.run(deliver_woken),
     );
+    shared
 }
 
 /// A poll as the commit stage stores it.

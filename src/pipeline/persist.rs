@@ -60,6 +60,7 @@ impl Persist {
         if self.mode == Mode::Once || self.stop.is_cancelled() {
             return false;
         }
+        let _trouble = self.pulse.trouble(self.stage, error.to_string());
         let pause = pauses.next();
         tracing::error!(error = %error, retry_in_s = pause.as_secs(), "nothing more is taken in until this is mended");
         tokio::select! {

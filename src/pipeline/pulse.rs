@@ -20,9 +20,11 @@ struct Working {
     next: u64,
     /// As many as there are stages and sinks at most: each is at one thing at a time.
     now: Vec<(u64, &'static str, Instant)>,
+    /// What stages wait out: as many at most.
+    troubles: Vec<(u64, &'static str, String)>,
 }
 
-/// Work that is under way until this is dropped.
+/// Work, or a wait, that lasts until this is dropped.
 #[derive(Debug)]
 pub(super) struct Work {
     pulse: Pulse,
@@ -37,6 +39,20 @@ impl Pulse {
         let id = working.next;
         working.now.push((id, stage, Instant::now()));
         Work { pulse: self.clone(), id }
+    }
+
+    /// Notes that `stage` waits until `error` is mended.
+    pub(super) fn trouble(&self, stage: &'static str, error: String) -> Work {
+        let mut working = self.lock();
+        working.next += 1;
+        let id = working.next;
+        working.troubles.push((id, stage, error));
+        Work { pulse: self.clone(), id }
+    }
+
+    /// What is waited out, by whom.
+    pub fn troubles(&self) -> Vec<(&'static str, String)> {
+        self.lock().troubles.iter().map(|(_, stage, error)| (*stage, error.clone())).collect()
     }
 
     /// The stage that has been at one piece of work for longest, if that is longer than `limit`.
@@ -54,7 +70,9 @@ impl Pulse {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.pulse.lock().now.retain(|(id, ..)| *id != self.id);
+        let mut working = self.pulse.lock();
+        working.now.retain(|(id, ..)| *id != self.id);
+        working.troubles.retain(|(id, ..)| *id != self.id);
     }
 }
 

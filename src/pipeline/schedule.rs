@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::persist::Persist;
 use super::{PipelineError, capacity};
 use crate::item::FeedId;
 use crate::schedule::{HostGate, ScheduleConfig};
-use crate::store::{DueFeed, Penalty, StoreHandle};
+use crate::store::{DueFeed, Penalty};
 
 /// How often the store is asked when nothing is known to fall due: a feed that another process adds (`feeds add`) is
 /// noticed within this time.
@@ -36,7 +37,7 @@ pub(super) struct Finished {
 
 /// The stage.
 pub(super) struct Schedule {
-    pub store: StoreHandle,
+    pub persist: Persist,
     /// Set for a run that ends by itself: every feed due is polled once since that time.
     pub once: Option<DateTime<Utc>>,
     pub gate: HostGate,
@@ -103,7 +104,7 @@ impl Schedule {
         let work = move |store: &mut crate::store::Store| {
             Ok((store.due_feeds(now, once, &closed, limit)?, store.next_due(now)?))
         };
-        let (due, next) = self.store.call(work).await?;
+        let (due, next) = self.persist.call(work).await?;
         let latest = now + LONGEST_SLEEP;
         Ok((due, next.map_or(latest, |next| next.min(latest))))
     }
@@ -217,6 +218,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::dedup::IdentityPolicy;
+    use crate::pipeline::Pulse;
     use crate::schedule::Scope;
 
     fn due(id: FeedId, host: &str) -> DueFeed {
@@ -280,11 +282,13 @@ mod tests {
             floor_s: None,
         };
         store.add_feeds(&(0..5_000).map(spec).collect::<Vec<_>>()).unwrap();
-        let (store, _thread) = StoreHandle::start(store).unwrap();
+        let (store, _thread) = crate::store::StoreHandle::start(store).unwrap();
         let (jobs, _jobs) = mpsc::channel(capacity::IN_FLIGHT);
         let (_finished, finished) = mpsc::channel(1);
         let gate = HostGate::new(1, Duration::ZERO);
-        let mut schedule = Schedule { store, once: None, gate, jobs, finished, stop: CancellationToken::new() };
+        let (mode, stop) = (crate::pipeline::Mode::Daemon, CancellationToken::new());
+        let persist = Persist { store, mode, stop: stop.clone(), pulse: Pulse::default(), stage: "schedule" };
+        let mut schedule = Schedule { persist, once: None, gate, jobs, finished, stop };
         let mut window = Window::new(Utc::now());
         for _ in 0..3 {
             schedule.refill(&mut window).await.unwrap();

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::PollCounts;
+use super::timing::Timing;
+use crate::store::{PollCounts, SourceCounts};
 
 /// Counters of a run; shared by its stages.
 #[derive(Debug, Default)]
@@ -17,11 +18,13 @@ pub struct Tally {
     revised: AtomicU64,
     reopened: AtomicU64,
     rejected: AtomicU64,
+    outside: AtomicU64,
     resumed: AtomicU64,
     alert: AtomicU64,
     irrelevant: AtomicU64,
     unscorable: AtomicU64,
     delivered: AtomicU64,
+    timing: Timing,
     sinks_behind: AtomicU64,
 }
 
@@ -34,7 +37,7 @@ pub struct Totals {
     pub not_modified: u64,
     /// Feeds (or files) that failed.
     pub failed: u64,
-    /// Entries read: `new + duplicate + revised + rejected`.
+    /// Entries read: `new + duplicate + revised + outside + rejected`.
     pub items: u64,
     /// Entries seen for the first time.
     pub new: u64,
@@ -44,8 +47,10 @@ pub struct Totals {
     pub revised: u64,
     /// Of the revised, those judged again because they had raised no alert.
     pub reopened: u64,
-    /// Entries without text.
+    /// Entries without text; records of history that cannot be read.
     pub rejected: u64,
+    /// Entries of history outside of the days asked for.
+    pub outside: u64,
     /// Items that an earlier run had left waiting.
     pub resumed: u64,
     /// Items judged an alert.
@@ -84,6 +89,20 @@ impl Tally {
         self.rejected.fetch_add(counts.rejected, Ordering::Relaxed);
     }
 
+    /// History was taken in.
+    pub fn history(&self, counts: &SourceCounts) {
+        let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
+        add(&self.documents, counts.documents);
+        add(&self.failed, counts.failed);
+        add(&self.new, counts.new);
+        add(&self.duplicate, counts.duplicate);
+        add(&self.revised, counts.revised);
+        add(&self.reopened, counts.reopened);
+        add(&self.outside, counts.outside);
+        add(&self.rejected, counts.rejected);
+        add(&self.irrelevant, counts.settled);
+    }
+
     /// A feed answered 304.
     pub fn not_modified(&self) {
         self.not_modified.fetch_add(1, Ordering::Relaxed);
@@ -106,6 +125,16 @@ impl Tally {
         self.unscorable.fetch_add(unscorable as u64, Ordering::Relaxed);
     }
 
+    /// A batch of `items` texts was scored in `time`.
+    pub fn scored(&self, items: usize, time: std::time::Duration) {
+        self.timing.observe(items, time);
+    }
+
+    /// How long scoring took so far.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
     /// Alerts were written.
     pub fn delivered(&self, count: usize) {
         self.delivered.fetch_add(count as u64, Ordering::Relaxed);
@@ -125,12 +154,13 @@ impl Tally {
             documents: read(&self.documents),
             not_modified: read(&self.not_modified),
             failed: read(&self.failed),
-            items: new + duplicate + revised + rejected,
+            items: new + duplicate + revised + rejected + read(&self.outside),
             new,
             duplicate,
             revised,
             reopened: read(&self.reopened),
             rejected,
+            outside: read(&self.outside),
             resumed: read(&self.resumed),
             alert: read(&self.alert),
             irrelevant: read(&self.irrelevant),

@@ -22,7 +22,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 pub use command::CommandSink;
 pub use config::{DeliveryConfig, OutputConfig, SinkConfig, SinkKind, problems};
 pub use error::{SinkError, Verdict};
-pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Rotation};
+pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Rotation, alerted};
 pub use filter::{Filter, Grade};
 pub use open::{OpenError, Parts, Secrets, open};
 pub use retry::{Next, Retry};
@@ -32,6 +32,14 @@ use crate::store::Waiting;
 
 /// Name of the main alert file among the sinks.
 pub const MAIN: &str = "output";
+
+/// An alert's id as a number: 32 hex digits as they stand in the line.
+pub type AlertId = u128;
+
+/// The number of an alert's id; `None` for what is no id of ours.
+pub fn alert_number(id: &str) -> Option<AlertId> {
+    (id.len() == 32).then(|| AlertId::from_str_radix(id, 16).ok()).flatten()
+}
 
 /// What became of the alerts that a sink was handed.
 #[derive(Debug, Default)]
@@ -53,6 +61,12 @@ pub trait Sink: Send + Sync {
         _settled: &'a HashSet<String>,
     ) -> BoxFuture<'a, Result<HashSet<String>, SinkError>> {
         ready(Ok(HashSet::new())).boxed()
+    }
+
+    /// The ids of the alerts that it holds, the newest `most`. Asked while the state is young: it may be made anew after the
+    /// old one was lost, and what the feeds list still must not stand there twice.
+    fn holds(&mut self, _most: usize) -> BoxFuture<'_, Result<Vec<AlertId>, SinkError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 
     /// How many alerts it is handed at once, at most.

@@ -27,8 +27,6 @@ pub struct Parts<'a> {
     pub sinks: &'a [SinkConfig],
     /// How webhooks reach the net: proxy, certificates, what is allowed besides the public.
     pub fetch: &'a FetchConfig,
-    /// Whether other sinks are at work on the same files, so that the main one is opened later.
-    pub replacing: bool,
     /// Where secrets are.
     pub secrets: &'a Secrets<'a>,
 }
@@ -57,9 +55,7 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`] for the first that cannot be made.
 pub fn open(parts: &Parts<'_>) -> Result<Vec<Outlet>, OpenError> {
-    let policy = parts.output.policy();
-    let main = if parts.replacing { FileSink::later(parts.main, policy) } else { FileSink::open(parts.main, policy)? };
-    let main = Outlet::main(main);
+    let main = Outlet::main(FileSink::open(parts.main, parts.output.policy())?);
     let main = Outlet { address: hash(&main.address), ..main };
     let others = parts.sinks.iter().map(|sink| outlet(sink, parts));
     let outlets = std::iter::once(Ok(main)).chain(others).collect::<Result<Vec<_>, _>>()?;

@@ -340,20 +340,21 @@ impl Store {
         let sql = "SELECT count(*) FROM feed WHERE watched";
         self.connection.query_row(sql, [], |row| row.get(0)).during("count the feeds")
     }
+}
 
-    /// The row of a feed whose documents are read but not polled (backfill); made if unknown.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn backfill_feed(&mut self, url: &str) -> Result<(FeedId, IdentityPolicy), StoreError> {
-        let what = "store the feed";
-        let sql = "INSERT INTO feed (url, host, site, origin, active, watched) VALUES (?1, ?2, ?3, 'backfill', 0, 0)
-                   ON CONFLICT (url) DO NOTHING";
-        let (host, site) = place(url);
-        self.connection.execute(sql, [url, &host, &site]).during(what)?;
-        let sql = "SELECT id, identity FROM feed WHERE url = ?1";
-        self.connection.query_row(sql, [url], |row| Ok((row.get(0)?, policy(row, 1)?))).during(what)
+/// The row of a feed whose documents are read but not polled (backfill); made if unknown.
+pub(super) fn history_feed(connection: &rusqlite::Connection, url: &str) -> rusqlite::Result<(FeedId, IdentityPolicy)> {
+    let known = |connection: &rusqlite::Connection| {
+        let mut statement = connection.prepare_cached("SELECT id, identity FROM feed WHERE url = ?1")?;
+        statement.query_row([url], |row| Ok((row.get(0)?, policy(row, 1)?))).optional()
+    };
+    if let Some(feed) = known(connection)? {
+        return Ok(feed);
     }
+    let sql = "INSERT INTO feed (url, host, site, origin, active, watched) VALUES (?1, ?2, ?3, 'backfill', 0, 0)";
+    let (host, site) = place(url);
+    connection.prepare_cached(sql)?.execute([url, &host, &site])?;
+    known(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 /// Another feed that is polled at the address this one has moved to: one fetch for both.

@@ -55,7 +55,9 @@ impl StoreHandle {
         let (answer, result) = oneshot::channel();
         let call: Call = Box::new(move |store| {
             // The caller may have stopped waiting; the work is done all the same.
-            let _ = answer.send(work(store));
+            let result = store.check_place().and_then(|()| work(store));
+            store.note(&result);
+            let _ = answer.send(result);
         });
         self.calls.send(call).await.map_err(|_| StoreError::Gone)?;
         result.await.map_err(|_| StoreError::Gone)?

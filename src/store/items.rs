@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::During;
 use super::health::{Health, finish_poll, set_policy};
+use super::history::short;
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
 use crate::item::{FeedId, PublishedSource};
@@ -95,6 +96,13 @@ fn take_in(transaction: &Transaction<'_>, poll: &Poll) -> Result<PollCounts, Sto
                 insert(transaction, poll, candidate)?;
                 counts.new += 1;
             }
+            // History settled it under another headline: this one is judged.
+            Some(seen) if seen.settled.is_some_and(|settled| settled != short(candidate.headline)) => {
+                let row = insert(transaction, poll, candidate)?;
+                point_to(transaction, candidate, row).during(what)?;
+                counts.revised += 1;
+                counts.reopened += 1;
+            }
             Some(seen) => {
                 by_alias += usize::from(seen.by_alias && seen.feed == poll.feed);
                 remember(transaction, poll, candidate, &seen).during(what)?;
@@ -117,7 +125,7 @@ fn take_in(transaction: &Transaction<'_>, poll: &Poll) -> Result<PollCounts, Sto
 
 /// Whether a feed's ids change from poll to poll: half of its entries and at least three are known by link and
 /// headline though their ids are new.
-fn ids_change(by_alias: usize, entries: usize) -> bool {
+pub(super) fn ids_change(by_alias: usize, entries: usize) -> bool {
     by_alias >= 3 && by_alias * 2 >= entries
 }
 
@@ -125,15 +133,25 @@ struct Sighting {
     item: i64,
     feed: FeedId,
     last_seen: i64,
+    /// The headline, where history settled the item and keeps no row of it.
+    settled: Option<i64>,
     by_alias: bool,
 }
 
+/// What an item's row says of its sighting.
+pub(super) struct Sighted {
+    pub feed: FeedId,
+    pub at: DateTime<Utc>,
+    pub origin: Origin,
+}
+
 fn sighting(connection: &Connection, candidate: &Candidate) -> rusqlite::Result<Option<Sighting>> {
-    let mut statement = connection.prepare_cached("SELECT item, feed, last_seen FROM seen WHERE key = ?1")?;
+    let mut statement = connection.prepare_cached("SELECT item, feed, last_seen, settled FROM seen WHERE key = ?1")?;
     for (rank, key) in candidate.lookup.iter().enumerate() {
         let found = statement
             .query_row([&key.0], |row| {
-                Ok(Sighting { item: row.get(0)?, feed: row.get(1)?, last_seen: row.get(2)?, by_alias: rank > 0 })
+                let (item, feed, last_seen, settled) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok(Sighting { item, feed, last_seen, settled, by_alias: rank > 0 })
             })
             .optional()?;
         if found.is_some() {
@@ -143,27 +161,44 @@ fn sighting(connection: &Connection, candidate: &Candidate) -> rusqlite::Result<
     Ok(None)
 }
 
-fn insert(connection: &Connection, poll: &Poll, candidate: &Candidate) -> Result<(), StoreError> {
+fn insert(connection: &Connection, poll: &Poll, candidate: &Candidate) -> Result<i64, StoreError> {
+    let sighted = Sighted { feed: poll.feed, at: poll.at, origin: poll.origin };
+    let row = insert_item(connection, &sighted, candidate)?;
+    let now = poll.at.timestamp_millis();
+    know(connection, candidate, row, poll.feed, now).during("store the items of a poll")?;
+    Ok(row)
+}
+
+/// The row of a new item, without its keys.
+pub(super) fn insert_item(
+    connection: &Connection,
+    sighted: &Sighted,
+    candidate: &Candidate,
+) -> Result<i64, StoreError> {
     let what = "store the items of a poll";
     let item = &candidate.item;
     let entry = serde_json::to_string(&item.entry).map_err(|source| StoreError::Row { what: "entry", source })?;
     let sql = "INSERT INTO item (identity, feed, origin, first_seen, published, published_source, content, entry)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let mut statement = connection.prepare_cached(sql).during(what)?;
-    let now = poll.at.timestamp_millis();
-    let row = statement
+    statement
         .insert(params![
             item.id.0,
-            poll.feed,
-            origin_str(poll.origin),
-            now,
+            sighted.feed,
+            origin_str(sighted.origin),
+            sighted.at.timestamp_millis(),
             item.published.timestamp_millis(),
             source_str(item.published_source),
             candidate.headline.0,
             entry,
         ])
-        .during(what)?;
-    know(connection, candidate, row, poll.feed, now).during(what)
+        .during(what)
+}
+
+/// Makes all keys of `candidate` lead to `item`.
+fn point_to(connection: &Connection, candidate: &Candidate, item: i64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("UPDATE seen SET item = ?2, settled = NULL WHERE key = ?1")?;
+    candidate.keys.iter().try_for_each(|key| statement.execute(params![key.0, item]).map(drop))
 }
 
 fn know(connection: &Connection, candidate: &Candidate, item: i64, feed: FeedId, now: i64) -> rusqlite::Result<()> {
@@ -183,24 +218,26 @@ fn remember(connection: &Connection, poll: &Poll, candidate: &Candidate, seen: &
     if seen.by_alias {
         know(connection, candidate, seen.item, poll.feed, now)?;
     }
-    if now - seen.last_seen < DAY_MS {
+    // A sighting in the future is of a clock that has been set back.
+    if (now - seen.last_seen).abs() < DAY_MS {
         return Ok(());
     }
-    let mut statement = connection.prepare_cached("UPDATE seen SET last_seen = ?2 WHERE key = ?1")?;
+    let sql = "UPDATE seen SET last_seen = ?2, shown = nullif(?3, feed) WHERE key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
     for key in &candidate.keys {
-        statement.execute(params![key.0, now])?;
+        statement.execute(params![key.0, now, poll.feed])?;
     }
     Ok(())
 }
 
-enum Revision {
+pub(super) enum Revision {
     None,
     Recorded,
     Reopened,
 }
 
 /// A known item with another headline: the new text is kept, and judged unless the item has raised its alert.
-fn revise(connection: &Connection, candidate: &Candidate, row: i64) -> Result<Revision, StoreError> {
+pub(super) fn revise(connection: &Connection, candidate: &Candidate, row: i64) -> Result<Revision, StoreError> {
     let what = "store a revised item";
     let mut statement = connection.prepare_cached("SELECT content, outcome FROM item WHERE id = ?1").during(what)?;
     let known: Option<([u8; 16], Option<String>)> =

@@ -3,12 +3,18 @@
 //! [`Store`] is the file itself, synchronous; [`StoreHandle`] is how the pipeline reaches it: one thread owns the
 //! connection, so transactions never interleave and no lock is held across an await.
 
+mod config;
 mod error;
 mod feeds;
 mod handle;
 mod health;
+mod history;
 mod items;
+mod observe;
 mod outbox;
+mod place;
+mod prune;
+mod salvage;
 mod sinks;
 #[cfg(test)]
 mod tests;
@@ -20,22 +26,30 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+pub use config::StateConfig;
 use error::During;
 pub use error::StoreError;
 pub use feeds::{DueFeed, FeedOrigin, FeedRow, FeedSpec, Penalty};
 pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
+pub use history::{Batch, JudgedCounts, Outlet, Resume, Sighting, SourceCounts, SourceState};
 pub use items::{Intake, Origin, Poll, PollCounts};
+pub use observe::{SinkStanding, Standing};
 pub use outbox::Waiting;
+use place::Place;
+pub use prune::{Hand, Keep, Pruned};
+pub use salvage::Salvaged;
 pub use sinks::{Failure, Settled, SinkState};
 pub use verdicts::{Judged, Pending};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
     include_str!("migrations/0003_sink.sql"),
+    include_str!("migrations/0004_ops.sql"),
+    include_str!("migrations/0006_backfill.sql"),
 ];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
@@ -50,11 +64,18 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// makes the log, and the pause when it is moved, larger.
 const CHECKPOINT_PAGES: i64 = 8_000;
 
+/// File name of the database in the state directory.
+const DATABASE: &str = "demarche.sqlite";
+
 /// The state database.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Which file it is.
+    place: Place,
+    /// Whether the disk has failed since it was opened.
+    is_suspect: bool,
 }
 
 /// Held while a pipeline runs on a state directory; released when dropped or when the process dies.
@@ -69,10 +90,12 @@ impl Store {
     /// # Errors
     /// When the directory cannot be made or written, or the file is not this program's.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
-        let path = dir.join("demarche.sqlite");
+        let unusable = |source| StoreError::directory(dir, source);
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+        let path = dir.join(DATABASE);
         let connection = Connection::open(&path).during("open the state database")?;
-        let mut store = Self { connection, path };
+        let place = Place::of(&path).map_err(unusable)?;
+        let mut store = Self { connection, path, place, is_suspect: false };
         store.configure().during("open the state database")?;
         store.migrate()?;
         Ok(store)
@@ -83,7 +106,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] when another process has it.
     pub fn lock(dir: &Path) -> Result<StateLock, StoreError> {
-        let unusable = |source| StoreError::Directory { path: dir.to_owned(), source };
+        let unusable = |source| StoreError::directory(dir, source);
         std::fs::create_dir_all(dir).map_err(unusable)?;
         let path = dir.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;

@@ -26,6 +26,8 @@ pub struct SinkState {
     pub error: Option<String>,
     /// Alerts it has taken, ever.
     pub taken: u64,
+    /// When this state has met it.
+    pub made: Option<DateTime<Utc>>,
     /// Alerts behind the cursor.
     pub waiting: u64,
     /// Alerts it refused for good.
@@ -70,7 +72,7 @@ pub struct Failure {
     pub error: String,
 }
 
-const COLUMNS: &str = "name, cursor, tries, since, next_try, closed, error, taken,
+const COLUMNS: &str = "name, cursor, tries, since, next_try, closed, error, taken, made,
     (SELECT count(*) FROM outbox WHERE seq > cursor), (SELECT count(*) FROM parked p WHERE p.sink = name)";
 
 impl Store {
@@ -177,7 +179,8 @@ fn state(row: &Row<'_>) -> rusqlite::Result<SinkState> {
         closed: row.get(5)?,
         error: row.get(6)?,
         taken: row.get(7)?,
-        waiting: row.get(8)?,
-        parked: row.get(9)?,
+        made: time(row.get(8)?),
+        waiting: row.get(9)?,
+        parked: row.get(10)?,
     })
 }

@@ -47,12 +47,15 @@ impl Push {
         let (asking, stopped) = (subscribe::Asking::new(&self, callback), stop.clone());
         let server = axum::serve(listener, listen::router(self)).with_graceful_shutdown(stopped.cancelled_owned());
         let (served, asked) = tokio::join!(async { server.await }, asking.run(stop.clone()));
-        served.map_err(|source| PipelineError::Listen { address: "the hubs' requests".into(), source })?;
+        served.map_err(|source| PipelineError::Listen { address: "the hubs' requests".into(), key: KEY, source })?;
         asked
     }
 }
 
+/// Where the address is configured.
+const KEY: &str = "[websub] listen";
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, PipelineError> {
-    let wrong = |source| PipelineError::Listen { address: address.to_string(), source };
+    let wrong = |source| PipelineError::Listen { address: address.to_string(), key: KEY, source };
     TcpListener::bind(address).await.map_err(wrong)
 }

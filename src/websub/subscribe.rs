@@ -35,19 +35,27 @@ impl Asking {
     /// Asks whoever is due until the run stops.
     pub async fn run(self, stop: CancellationToken) -> Result<(), PipelineError> {
         loop {
-            let due = self.store.call(|store| store.due_subscriptions(Utc::now(), BATCH)).await?;
-            for one in due {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return Ok(()),
-                    asked = self.ask(one.subscription) => asked?,
-                }
+            match self.ask_the_due(&stop).await {
+                // The other stages say what is the matter; a subscription can wait until it is mended.
+                Err(PipelineError::Store(error)) if error.is_passing() => {}
+                asked => asked?,
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
+    }
+
+    async fn ask_the_due(&self, stop: &CancellationToken) -> Result<(), PipelineError> {
+        for one in self.store.call(|store| store.due_subscriptions(Utc::now(), BATCH)).await? {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                asked = self.ask(one.subscription) => asked?,
+            }
+        }
+        Ok(())
     }
 
     /// Notes the try first: the hub may verify before it answers.

@@ -63,6 +63,11 @@ impl Program {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    /// Starts a command whose standard output is wanted.
+    pub fn spawn_piped(&self, mut command: Command) -> Child {
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// The alerts in the file; every line must be whole.
     pub fn alerts(&self) -> Vec<Value> {
         read_alerts(&self.alert_file())

@@ -34,6 +34,8 @@ struct Made {
     seen: Arc<Mutex<Seen>>,
     most: usize,
     every: Option<Duration>,
+    /// How long it takes over each delivery.
+    pause: Duration,
 }
 
 impl Made {
@@ -63,7 +65,12 @@ impl Sink for Made {
                 seen.taken.push(alert.seq);
             }
         }
-        ready(delivery).boxed()
+        let pause = self.pause;
+        async move {
+            tokio::time::sleep(pause).await;
+            delivery
+        }
+        .boxed()
     }
 
     fn sync_every(&self) -> Option<Duration> {
@@ -107,34 +114,21 @@ fn store(dir: &tempfile::TempDir, count: usize, sinks: &[&str]) -> Store {
     store
 }
 
-/// Delivers to `outlets` until nothing waits, and tells how the sinks stand. `during` may give orders meanwhile.
+/// Delivers to `outlets` until `during` has ended and nothing waits, and tells how the sinks stand.
 async fn deliver<F: Future<Output = ()>>(
     store: Store,
     outlets: Vec<Outlet>,
-    during: impl FnOnce(SinkControl, StoreHandle) -> F,
-) -> (Result<(), PipelineError>, Vec<SinkState>) {
-    deliver_until(&CancellationToken::new(), store, outlets, during).await
-}
-
-async fn deliver_until<F: Future<Output = ()>>(
-    stop: &CancellationToken,
-    store: Store,
-    outlets: Vec<Outlet>,
-    during: impl FnOnce(SinkControl, StoreHandle) -> F,
+    during: impl FnOnce(StoreHandle) -> F,
 ) -> (Result<(), PipelineError>, Vec<SinkState>) {
     let (store, _thread) = StoreHandle::start(store).unwrap();
-    let persist = Persist {
-        store: store.clone(),
-        mode: Mode::Daemon,
-        stop: stop.clone(),
-        pulse: Pulse::default(),
-        stage: "deliver",
-    };
-    let (control, orders) = SinkControl::new();
+    let (stop, pulse) = (CancellationToken::new(), Pulse::default());
+    let persist = Persist { store: store.clone(), mode: Mode::Daemon, stop: stop.clone(), pulse, stage: "deliver" };
     let (wake, woken) = mpsc::channel(1);
-    let stage = Deliver { persist, outlets, orders, tally: Arc::default() }.run(woken);
+    let stage = Deliver { persist, outlets, reopen: Reopen::default(), tally: Arc::default() }.run(woken);
     let watching = async {
-        during(control, store.clone()).await;
+        during(store.clone()).await;
+        // As on SIGTERM.
+        stop.cancel();
         drop(wake);
     };
     let (ended, ()) = tokio::join!(stage, watching);
@@ -159,8 +153,7 @@ async fn what_fails_is_tried_again_in_order_and_nobody_waits_for_it() {
     bad.seen.lock().unwrap().refuse = (0..5).map(|n| if n % 2 == 0 { vec![0] } else { vec![] }).collect();
     let outlets = vec![outlet("output", &good), outlet("bad", &bad)];
     let (ended, sinks) =
-        deliver(store(&dir, 9, &["output", "bad"]), outlets, |_, store| async move { settled(&store, "bad").await })
-            .await;
+        deliver(store(&dir, 9, &["output", "bad"]), outlets, |store| async move { settled(&store, "bad").await }).await;
     ended.unwrap();
     assert_eq!((good.taken(), bad.taken()), (all(9), all(9)));
     assert!(sinks.iter().all(|sink| (sink.waiting, sink.taken, sink.tries) == (0, 9, 0)), "{sinks:?}");
@@ -173,7 +166,7 @@ async fn what_was_taken_behind_a_refusal_is_not_handed_over_again() {
     several.seen.lock().unwrap().refuse = [vec![1], vec![0]].into();
     let outlets = vec![outlet("output", &several)];
     let (ended, _) =
-        deliver(store(&dir, 6, &["output"]), outlets, |_, store| async move { settled(&store, "output").await }).await;
+        deliver(store(&dir, 6, &["output"]), outlets, |store| async move { settled(&store, "output").await }).await;
     ended.unwrap();
     let mut taken = several.taken();
     assert_eq!(taken[..3], [1, 3, 4]);
@@ -187,7 +180,7 @@ async fn nothing_is_marked_before_it_is_safe_and_what_was_lost_is_delivered_anew
     let slow = Made { most: 100, every: Some(Duration::from_secs(3600)), ..Made::default() };
     let (watched, seen) = (slow.clone(), slow.seen.clone());
     let outlets = vec![outlet("output", &slow)];
-    let (ended, sinks) = deliver(store(&dir, 5, &["output"]), outlets, |_, store| async move {
+    let (ended, sinks) = deliver(store(&dir, 5, &["output"]), outlets, |store| async move {
         while watched.taken().len() < 5 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -203,28 +196,29 @@ async fn nothing_is_marked_before_it_is_safe_and_what_was_lost_is_delivered_anew
     quick.seen.lock().unwrap().sync_fails = true;
     let outlets = vec![outlet("output", &quick)];
     let (ended, _) =
-        deliver(store(&dir, 5, &["output"]), outlets, |_, store| async move { settled(&store, "output").await }).await;
+        deliver(store(&dir, 5, &["output"]), outlets, |store| async move { settled(&store, "output").await }).await;
     ended.unwrap();
     assert_eq!(quick.taken(), all(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sinks_that_make_way_leave_nothing_out_and_nothing_twice() {
+async fn a_daemon_that_ends_does_not_wait_for_others_to_take_everything() {
     let dir = tempfile::tempdir().unwrap();
-    let (old, new) = (Made { most: 1, ..Made::default() }, Made { most: 1, ..Made::default() });
-    let (watched, replacement) = (old.clone(), outlet("output", &new));
-    let outlets = vec![outlet("output", &old)];
-    let (ended, _) = deliver(store(&dir, 200, &["output"]), outlets, |control, store| async move {
+    let (file, slow) =
+        (Made { most: 9, ..Made::default() }, Made { most: 1, pause: Duration::from_millis(5), ..Made::default() });
+    let outlets = vec![outlet("output", &file), Outlet { remote: true, ..outlet("slow", &slow) }];
+    let watched = slow.clone();
+    let (ended, sinks) = deliver(store(&dir, 500, &["output", "slow"]), outlets, |_| async move {
         while watched.taken().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        control.replace(vec![replacement]).await;
-        settled(&store, "output").await;
     })
     .await;
     ended.unwrap();
-    assert_eq!([old.taken(), new.taken()].concat(), all(200));
-    assert!(!new.taken().is_empty(), "the old one was told in the middle of it");
+    assert_eq!(file.taken(), all(500));
+    let (taken, waiting) = (slow.taken(), sinks[1].waiting);
+    assert_eq!((taken.clone(), taken.len() as u64 + waiting), (all(taken.len() as i64), 500));
+    assert!(waiting > 0, "the others are left for the next run");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,12 +229,7 @@ async fn a_main_file_that_is_full_at_the_end_is_a_failed_run_and_another_sink_is
         let dir = tempfile::tempdir().unwrap();
         let outlets = vec![outlet("output", main), outlet("other", other)];
         let store = store(&dir, 3, &["output", "other"]);
-        let stop = CancellationToken::new();
-        let stopping = async |_, _| {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            stop.cancel();
-        };
-        let (ended, _) = deliver_until(&stop, store, outlets, stopping).await;
+        let (ended, _) = deliver(store, outlets, |_| tokio::time::sleep(Duration::from_millis(20))).await;
         assert_eq!(ended.is_err(), fails, "{ended:?}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod closed;
 mod config;
+mod known;
 mod rotate;
 mod tail;
 
@@ -20,11 +21,12 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::step::{self, Step};
-use super::{Delivery, Sink, SinkError};
+use super::{AlertId, Delivery, Sink, SinkError};
 use crate::pipeline::capacity;
 use crate::store::Waiting;
 
 pub use config::{Compression, FilePolicy, Fsync, Keep, Rotation};
+pub use known::alerted;
 
 /// How often a block is written anew because the file was removed at that very moment, before it counts as a failure.
 const REMOVED_AT_MOST: usize = 3;
@@ -252,6 +254,12 @@ impl Sink for FileSink {
             self.tidy(Utc::now());
         }
         ready(found).boxed()
+    }
+
+    fn holds(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<AlertId>, SinkError>> {
+        let is_file = !matches!(self.target, Target::Stdout) && self.path.exists();
+        let ids = if is_file { tokio::task::block_in_place(|| tail::ids(&self.path, most)) } else { Ok(Vec::new()) };
+        ready(ids.map_err(|source| SinkError::Open { path: self.path.clone(), source })).boxed()
     }
 
     fn most(&self) -> usize {

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::closed::Names;
+use crate::sink::{AlertId, alert_number};
 
 /// How much is read at once when a file is read from its end, bytes.
 const CHUNK: u64 = 64 * 1024;
@@ -23,18 +24,56 @@ pub(super) fn written(
     waiting: &HashSet<String>,
     settled: &HashSet<String>,
 ) -> io::Result<HashSet<String>> {
-    let mut search = Search { waiting, settled, found: HashSet::new() };
+    let mut found = HashSet::new();
+    search(path, &mut |id| {
+        found.extend(waiting.get(id).cloned());
+        settled.contains(id)
+    })?;
+    Ok(found)
+}
+
+/// The ids of the alerts in the alert file and in those it was rotated to, the newest `most`, sorted.
+pub(super) fn ids(path: &Path, most: usize) -> io::Result<Vec<AlertId>> {
+    let mut ids = Vec::new();
+    search(path, &mut |id| {
+        ids.extend(alert_number(id).filter(|_| ids.len() < most));
+        ids.len() >= most
+    })?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// What is done with the id of each alert that is found; true ends the search.
+type Look<'a> = dyn FnMut(&str) -> bool + 'a;
+
+/// Goes back through the alert file and those it was rotated to.
+fn search(path: &Path, look: &mut Look<'_>) -> io::Result<()> {
     for _ in 0..MOVED_AT_MOST {
-        let (ended, moved) = search.look(path)?;
+        let (ended, moved) = search_once(path, look)?;
         if ended || !moved {
             break;
         }
     }
-    Ok(search.found)
+    Ok(())
+}
+
+/// Whether the search is at its end, and whether a file was moved or removed meanwhile.
+fn search_once(path: &Path, look: &mut Look<'_>) -> io::Result<(bool, bool)> {
+    let mut moved = false;
+    for file in newest_first(path)? {
+        match read(&file, look) {
+            Ok(true) => return Ok((true, moved)),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => moved = true,
+            Err(error) if file == path => return Err(error),
+            Err(error) => tracing::warn!(file = %file.display(), %error, "cannot read an old alert file; passed over"),
+        }
+    }
+    Ok((false, moved))
 }
 
 /// The alert file and those it was rotated to, by us or by logrotate.
-fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
     let names = Names::of(path);
     let mut closed: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(names.dir())? {
@@ -52,77 +91,48 @@ fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(current.into_iter().chain(closed.into_iter().rev().map(|(_, path)| path)).collect())
 }
 
-struct Search<'a> {
-    waiting: &'a HashSet<String>,
-    settled: &'a HashSet<String>,
-    found: HashSet<String>,
+/// Reads one file; whether the search has ended in it.
+fn read(path: &Path, look: &mut Look<'_>) -> io::Result<bool> {
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+    match end {
+        "zst" => forwards(zstd::Decoder::new(File::open(path)?)?, look),
+        "gz" => forwards(flate2::read::MultiGzDecoder::new(File::open(path)?), look),
+        _ => backwards(File::open(path)?, look),
+    }
 }
 
-impl Search<'_> {
-    /// Goes through the files; whether a settled line was found, and whether a file was moved or removed meanwhile.
-    fn look(&mut self, path: &Path) -> io::Result<(bool, bool)> {
-        let mut moved = false;
-        for file in newest_first(path)? {
-            match self.read(&file) {
-                Ok(true) => return Ok((true, moved)),
-                Ok(false) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => moved = true,
-                Err(error) if file == path => return Err(error),
-                Err(error) => {
-                    tracing::warn!(file = %file.display(), %error, "cannot read an old alert file; passed over");
-                }
+/// A compressed file can be read from its beginning only.
+fn forwards(file: impl Read, look: &mut Look<'_>) -> io::Result<bool> {
+    let mut ended = false;
+    for line in BufReader::new(file).split(b'\n') {
+        ended |= look_at(&line?, look);
+    }
+    Ok(ended)
+}
+
+fn backwards(mut file: File, look: &mut Look<'_>) -> io::Result<bool> {
+    let mut end = file.metadata()?.len();
+    // The beginning of a line whose rest is in the chunk behind.
+    let mut rest = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(CHUNK);
+        let mut chunk = read_at(&mut file, start, end)?;
+        chunk.append(&mut rest);
+        let mut lines = chunk.split(|byte| *byte == b'\n');
+        rest = lines.next().unwrap_or_default().to_vec();
+        for line in lines.rev() {
+            if look_at(line, look) {
+                return Ok(true);
             }
         }
-        Ok((false, moved))
+        end = start;
     }
+    Ok(look_at(&rest, look))
+}
 
-    /// Reads one file; whether a settled line was in it.
-    fn read(&mut self, path: &Path) -> io::Result<bool> {
-        let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
-        match end {
-            "zst" => self.forwards(zstd::Decoder::new(File::open(path)?)?),
-            "gz" => self.forwards(flate2::read::MultiGzDecoder::new(File::open(path)?)),
-            _ => self.backwards(File::open(path)?),
-        }
-    }
-
-    /// A compressed file can be read from its beginning only.
-    fn forwards(&mut self, file: impl Read) -> io::Result<bool> {
-        let mut ended = false;
-        for line in BufReader::new(file).split(b'\n') {
-            ended |= self.line(&line?);
-        }
-        Ok(ended)
-    }
-
-    fn backwards(&mut self, mut file: File) -> io::Result<bool> {
-        let mut end = file.metadata()?.len();
-        // The beginning of a line whose rest is in the chunk behind.
-        let mut rest = Vec::new();
-        while end > 0 {
-            let start = end.saturating_sub(CHUNK);
-            let mut chunk = read_at(&mut file, start, end)?;
-            chunk.append(&mut rest);
-            let mut lines = chunk.split(|byte| *byte == b'\n');
-            rest = lines.next().unwrap_or_default().to_vec();
-            for line in lines.rev() {
-                if self.line(line) {
-                    return Ok(true);
-                }
-            }
-            end = start;
-        }
-        Ok(self.line(&rest))
-    }
-
-    /// Takes note of a line; whether it is settled. Lines that are not alerts (a file edited by hand) are none of ours.
-    fn line(&mut self, line: &[u8]) -> bool {
-        let Ok(Known { alert_id }) = serde_json::from_slice::<Known>(line) else { return false };
-        if let Some(id) = self.waiting.get(alert_id) {
-            self.found.insert(id.clone());
-        }
-        self.settled.contains(alert_id)
-    }
+/// Lines that are not alerts (a file edited by hand) are none of ours.
+fn look_at(line: &[u8], look: &mut Look<'_>) -> bool {
+    serde_json::from_slice::<Known>(line).is_ok_and(|known| look(known.alert_id))
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,8 @@ CREATE TABLE sink (
     closed   TEXT,                        -- why it takes nothing any more (410), until its configuration changes
     error    TEXT,                        -- the last failure; NULL when the last try went well
     taken    INTEGER NOT NULL DEFAULT 0,  -- alerts it has taken, ever
-    address  TEXT                         -- hash of what it is connected to: a new one opens a closed sink
+    address  TEXT,                        -- hash of what it is connected to: a new one opens a closed sink
+    made     INTEGER NOT NULL DEFAULT (unixepoch() * 1000) -- when this state has met it
 ) WITHOUT ROWID;
 
 -- Alerts that a sink refused for good. They stay in the outbox as long as everything else there.

@@ -1,0 +1,93 @@
+//! What the command line names.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::walk::is_glob;
+
+/// A source of history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input, `-`.
+    Stdin,
+    /// A file, or a directory of files.
+    Path(PathBuf),
+    /// Files by a pattern.
+    Glob(String),
+    /// An address.
+    Web(Url),
+    /// The feeds of a list.
+    Opml(PathBuf, Vec<String>),
+}
+
+impl Source {
+    /// What `text` names.
+    ///
+    /// # Errors
+    /// When there is no such thing.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Url::parse(text).map(Self::Web).map_err(|error| format!("use {text}: {error}"));
+        }
+        match std::fs::metadata(text) {
+            Ok(kind) if kind.is_file() => Ok(opml(Path::new(text)).unwrap_or_else(|| Self::Path(text.into()))),
+            Ok(_) => Ok(Self::Path(text.into())),
+            Err(_) if is_glob(text) => {
+                glob::Pattern::new(text).map_err(|error| format!("use {text}: {error}"))?;
+                Ok(Self::Glob(text.to_owned()))
+            }
+            Err(error) => Err(format!("read {text}: {error}")),
+        }
+    }
+
+    /// How it is shown.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".into(),
+            Self::Path(path) | Self::Opml(path, _) => path.display().to_string(),
+            Self::Glob(pattern) => pattern.clone(),
+            Self::Web(url) => crate::alert::public_url(url.as_str()),
+        }
+    }
+
+    /// What tells it from other sources in every working directory.
+    pub fn key(&self) -> String {
+        let absolute =
+            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        match self {
+            Self::Stdin => "-".into(),
+            Self::Path(path) | Self::Opml(path, _) => absolute(path),
+            Self::Glob(pattern) => absolute(Path::new(pattern)),
+            Self::Web(url) => url.as_str().to_owned(),
+        }
+    }
+
+    /// The addresses that it asks for, if it is on the web.
+    pub fn feeds(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Web(url) => Some(vec![url.as_str().to_owned()]),
+            Self::Opml(_, feeds) => Some(feeds.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The feeds of the file at `path`, if it is a list of feeds.
+fn opml(path: &Path) -> Option<Source> {
+    /// An OPML file says what it is at once; its length is that of a list, bytes.
+    const HEAD: u64 = 4 * 1024;
+    const MOST: u64 = 64 * 1024 * 1024;
+    let mut file = File::open(path).ok()?;
+    let mut text = Vec::new();
+    (&mut file).take(HEAD).read_to_end(&mut text).ok()?;
+    memchr::memmem::find(&text, b"<opml")?;
+    file.take(MOST).read_to_end(&mut text).ok()?;
+    let listing = crate::opml::read(&String::from_utf8_lossy(&text)).ok()?;
+    Some(Source::Opml(path.to_owned(), listing.feeds.into_iter().map(|feed| feed.url).collect()))
+}

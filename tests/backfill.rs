@@ -1,0 +1,419 @@
+//! `demarche backfill`, the real binary on files of every kind, good and bad.
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use program::{Program, rss, talks, weather};
+use serde_json::{Value, json};
+
+/// A place for sources beside a state.
+struct History {
+    program: Program,
+    files: tempfile::TempDir,
+}
+
+impl History {
+    fn new() -> Self {
+        Self { program: Program::new(), files: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.files.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut all = vec!["backfill", "--json"];
+        all.extend(args);
+        self.program.output(&all)
+    }
+
+    /// Reads the directory of sources; exit code and counts.
+    fn all(&self, args: &[&str]) -> (i32, Value) {
+        self.paths(&[self.files.path()], args)
+    }
+
+    fn paths(&self, paths: &[&Path], args: &[&str]) -> (i32, Value) {
+        let mut all: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+        all.extend(args);
+        read_counts(&self.run(&all))
+    }
+
+    fn titles(&self) -> Vec<String> {
+        self.program.alerts().iter().map(|alert| alert["item"]["title"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn read_counts(output: &Output) -> (i32, Value) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let counts = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (output.status.code().unwrap(), counts)
+}
+
+fn item(id: usize) -> String {
+    let title = if id.is_multiple_of(10) { talks(id) } else { weather(id) };
+    let day = 1 + id % 28;
+    json!({"url": format!("https://outlet.example/{id}"), "title": title, "published_at": format!("2024-05-{day:02}T10:00:00Z"),
+        "source": "Outlet"})
+    .to_string()
+        + "\n"
+}
+
+fn items(ids: std::ops::Range<usize>) -> String {
+    ids.map(item).collect()
+}
+
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn sums_hold(counts: &Value) {
+    for source in counts["sources"].as_array().unwrap() {
+        let n = |name: &str| source[name].as_u64().unwrap();
+        assert_eq!(n("read"), n("new") + n("duplicate") + n("revised") + n("outside") + n("rejected"), "{source}");
+        assert_eq!(n("new") + n("reopened"), n("alert") + n("irrelevant") + n("unscorable"), "{source}");
+    }
+}
+
+#[test]
+fn jsonl_of_items_gives_alerts_with_their_own_times() {
+    let history = History::new();
+    history.file("items.txt", items(0..100));
+    let (code, counts) = history.all(&[]);
+    assert_eq!(
+        (code, &counts["new"], &counts["alert"], &counts["delivered"]),
+        (0, &json!(100), &json!(10), &json!(10))
+    );
+    sums_hold(&counts);
+    let alert = &history.program.alerts()[1];
+    assert_eq!((&alert["origin"], &alert["item"]["published"]), (&json!("backfill"), &json!("2024-05-11T10:00:00Z")));
+    assert_eq!((&alert["feed"]["url"], &alert["feed"]["title"]), (&json!("https://outlet.example/"), &json!("Outlet")));
+    // All is known now.
+    let (code, counts) = history.all(&[]);
+    assert_eq!((code, &counts["new"], &counts["duplicate"], &counts["alert"]), (0, &json!(0), &json!(100), &json!(0)));
+    sums_hold(&counts);
+}
+
+#[test]
+fn every_packing_is_opened_whatever_its_name() {
+    let history = History::new();
+    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bz2.write_all(items(20..30).as_bytes()).unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in [("a.bin", gzip(items(30..40))), ("deep/b", rss([(1, talks(1))]).into_bytes())] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        tar.append_data(&mut header, name, bytes.as_slice()).unwrap();
+    }
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, ids) in [("x", 40..50), ("y", 50..60)] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(items(ids).as_bytes()).unwrap();
+    }
+    let zip = zip.finish().unwrap().into_inner();
+    history.file("1", [gzip(items(0..5)), gzip(items(5..10))].concat());
+    history.file("2", zstd::encode_all(items(10..20).as_bytes(), 1).unwrap());
+    history.file("3", bz2.finish().unwrap());
+    history.file("4", gzip(tar.into_inner().unwrap()));
+    history.file("5", &zip);
+    history.file("6", gzip(&zip));
+    let (code, counts) = history.all(&[]);
+    assert_eq!((code, &counts["new"], &counts["duplicate"]), (0, &json!(61), &json!(20)), "{counts}");
+    assert_eq!(history.titles().len(), 7);
+    assert!(history.titles().contains(&talks(1)));
+}
+
+#[test]
+fn tables_exports_lists_and_graphs_are_recognised() {
+    let history = History::new();
+    let [a, b, c, d, e, f] = [1, 2, 3, 4, 5, 6].map(talks);
+    history.file("semicolons", format!("date;headline;link\n2024-05-01;\"{a}; again\";https://o.example/1\n"));
+    history.file("tabs", format!("\u{feff}title\turl\n{b}\thttps://o.example/2\n"));
+    history.file(
+        "artlist",
+        json!({"articles": [{"url": "https://o.example/3", "title": c, "seendate": "20240501T101500Z",
+        "domain": "o.example", "language": "English"}]})
+        .to_string(),
+    );
+    let entry = json!({"id": 7, "share_code": "", "url": "https://o.example/4", "title": d, "published_at": "2024-05-01T10:00:00Z",
+        "content": "<p>Lead</p>", "feed": {"feed_url": "https://o.example/rss", "title": "O"}});
+    history.file("miniflux", serde_json::to_string_pretty(&json!({"total": 1, "entries": [entry]})).unwrap());
+    let entry = json!({"id": "tag:google.com,2005:reader/item/1", "title": e, "published": 1714557600,
+        "canonical": [{"href": "https://o.example/5"}], "origin": {"streamId": "feed/https://o.example/rss", "title": "O"}});
+    history.file("greader", json!({"id": "user/-/state/com.google/starred", "items": [entry]}).to_string());
+    let mut cells = vec![String::new(); 27];
+    cells[0] = "20240501101500-1".into();
+    cells[1] = "20240501101500".into();
+    cells[2] = "1".into();
+    cells[3] = "o.example".into();
+    cells[4] = "https://o.example/6".into();
+    cells[26] = format!("<PAGE_LINKS>x</PAGE_LINKS><PAGE_TITLE>{f}</PAGE_TITLE>");
+    history.file("gkg", cells.join("\t") + "\n");
+    let (code, counts) = history.all(&[]);
+    assert_eq!((code, &counts["new"], &counts["alert"]), (0, &json!(6), &json!(6)), "{counts}");
+    let alerts = history.program.alerts();
+    let feeds: Vec<&str> = alerts.iter().map(|alert| alert["feed"]["url"].as_str().unwrap()).collect();
+    let site = "https://o.example/";
+    assert_eq!(feeds, [site, site, "https://o.example/rss", "https://o.example/rss", site, site]);
+    for alert in alerts.iter().filter(|alert| alert["item"]["title"] != json!(b)) {
+        assert!(alert["item"]["published"].as_str().unwrap().starts_with("2024-05-01T"), "{alert}");
+    }
+}
+
+#[test]
+fn web_archives_give_articles() {
+    let page = |title: &str| {
+        format!(
+            "<html><head><title>x</title><script type=\"application/ld+json\">{}</script></head><body>Hi</body></html>",
+            json!({"@type": "NewsArticle", "headline": title, "datePublished": "2024-05-01T10:00:00Z", "description": "Lead"})
+        )
+    };
+    let record = |id: usize, body: &str| {
+        let block = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{body}");
+        format!(
+            "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/{id}\r\nWARC-Date: 2024-05-02T00:00:00Z\r\n\
+             Content-Length: {}\r\n\r\n{block}\r\n\r\n",
+            block.len()
+        )
+    };
+    let history = History::new();
+    let records =
+        [record(1, &page(&talks(1))), record(2, "<html><title>Contact</title>"), record(3, &page(&weather(3)))];
+    history.file("a.warc.gz", records.iter().flat_map(gzip).collect::<Vec<u8>>());
+    let feed = rss([(4, talks(4))]);
+    let cut = record(5, &page(&talks(5)));
+    history.file("b.warc", record(4, &feed) + &cut[..cut.len() - 30]);
+    let (code, counts) = history.all(&[]);
+    assert_eq!(
+        (code, &counts["new"], &counts["failed"], &counts["documents"]),
+        (3, &json!(3), &json!(1), &json!(1)),
+        "{counts}"
+    );
+    assert_eq!(counts["sources"][0]["passed_over"], 1);
+    assert_eq!(counts["sources"][0]["reasons"], json!({"cut off": 1}));
+    let alert = &history.program.alerts()[0];
+    assert_eq!((&alert["item"]["title"], &alert["item"]["url"]), (&json!(talks(1)), &json!("https://o.example/1")));
+}
+
+#[test]
+fn fields_are_named_and_days_and_items_limited() {
+    let history = History::new();
+    let line = |id: usize| {
+        let text = json!({"doc": {"h": talks(id)}, "u": format!("https://o.example/{id}"), "title": "Section",
+            "date": format!("2024-05-{id:02}")});
+        format!("{text}\n")
+    };
+    let path = history.file("items", (1..=20).map(line).collect::<String>());
+    let fields = ["--field", "title=doc.h", "--field", "link=u"];
+    let days = [&fields[..], &["--since", "2024-05-05", "--until", "2024-05-10", "--limit", "3"]].concat();
+    let (code, counts) = history.paths(&[&path], &[&days[..], &["--dry-run"]].concat());
+    assert_eq!((code, &counts["alert"]), (0, &json!(3)));
+    assert_eq!(history.titles().len(), 0);
+    // Nothing is left of a dry run; a limited one goes on.
+    let (code, counts) = history.paths(&[&path], &days);
+    assert_eq!((code, &counts["new"], &counts["sources"][0]["done"]), (0, &json!(3), &json!(false)));
+    let (code, counts) = history.paths(&[&path], &days[..8]);
+    assert_eq!((code, &counts["new"], &counts["duplicate"], &counts["outside"]), (0, &json!(3), &json!(3), &json!(14)));
+    assert_eq!(counts["sources"][0]["done"], true);
+    assert_eq!(history.titles(), (5..=10).map(talks).collect::<Vec<_>>());
+}
+
+#[test]
+fn standard_input_and_patterns_are_sources() {
+    let history = History::new();
+    history.file("a/1.jsonl", items(0..10));
+    history.file("a/2.json", items(10..20));
+    let pattern = history.files.path().join("**/*.jsonl");
+    let (code, counts) = history.paths(&[&pattern], &[]);
+    assert_eq!((code, &counts["new"]), (0, &json!(10)));
+    let mut child = history
+        .program
+        .command(&["backfill", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&gzip(items(5..25))).unwrap();
+    let (code, counts) = read_counts(&child.wait_with_output().unwrap());
+    assert_eq!((code, &counts["new"], &counts["duplicate"]), (0, &json!(15), &json!(5)));
+    let nothing = history.files.path().join("*.none");
+    assert_eq!(history.paths(&[&nothing], &[]).0, 1);
+    assert_eq!(history.run(&["/nowhere/at.all"]).status.code(), Some(2));
+}
+
+#[test]
+fn bad_input_is_named_and_the_rest_goes_on() {
+    let history = History::new();
+    let good = |id: usize| item(id * 10);
+    history.file("01-truncated", &gzip(items(0..2_000))[..2_000]);
+    history.file(
+        "02-lines",
+        [good(1).as_bytes(), b"{\"title\": \n", &[b'x'; 2_000_000][..], b"\n[1]\n", good(2).as_bytes()].concat(),
+    );
+    history.file(
+        "03-latin1",
+        [b"{\"title\": \"Gespr\xe4che: ", talks(3).as_bytes(), b"\", \"url\": \"https://o.example/l\"}\n"].concat(),
+    );
+    let table =
+        format!("url,title\nhttps://o.example/t1,\"{}\nhttps://o.example/t2,\"{}\"\nonly one\n", talks(4), talks(5));
+    history.file("04-quotes", table);
+    history.file("05-empty", "");
+    history.file("06-page.xml", "<html><title>Just a page</title></html>");
+    history.file("07-cut.json", format!("{{\"items\": [{}, {{\"title\": ", good(6).trim()));
+    history.file("08-noise", "\0\u{1}\u{2}binary");
+    history.file("09-unfinished.gz", b"\x1f\x8b\x08");
+    history.file("10-good", good(7));
+    let rejects = history.program.dir.path().join("rejects.jsonl");
+    let mut command = history.program.command(&["backfill", "--json", "--rejects", rejects.to_str().unwrap()]);
+    command.arg(history.files.path()).env("DEMARCHE_BACKFILL__MAX_RECORD", "1MB");
+    let output = command.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, counts) = read_counts(&output);
+    sums_hold(&counts);
+    assert_eq!(code, 3);
+    let titles = history.titles();
+    for id in [10, 20, 60, 70] {
+        assert!(titles.contains(&talks(id)), "{id}: {titles:?}");
+    }
+    assert!(titles.contains(&format!("Gespräche: {}", talks(3))), "{titles:?}");
+    assert!(titles.contains(&talks(5)));
+    let lines = std::fs::read_to_string(&rejects).unwrap();
+    let rejects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<(String, &str, Option<u64>)> = rejects
+        .iter()
+        .map(|reject| {
+            let file = Path::new(reject["file"].as_str().unwrap()).file_name().unwrap().to_string_lossy();
+            (file[..2].to_owned(), reject["reason"].as_str().unwrap(), reject["record"].as_u64())
+        })
+        .collect();
+    let expected = [
+        ("01", "cut off", None),
+        ("02", "broken JSON", Some(2)),
+        ("02", "too long", Some(3)),
+        ("02", "broken JSON", Some(4)),
+        ("04", "broken quotes", Some(2)),
+        ("04", "broken row", Some(4)),
+        ("05", "empty", None),
+        ("07", "cut off", Some(2)),
+        ("08", "not a feed", None),
+        ("09", "cut off", None),
+    ];
+    assert_eq!(found, expected.map(|(file, reason, record)| (file.to_owned(), reason, record)));
+    assert_eq!(rejects[2]["byte"], good(1).len() + "{\"title\": \n".len());
+    for reject in &rejects {
+        assert!(log.contains(reject["reason"].as_str().unwrap()), "{reject} is not in {log}");
+    }
+}
+
+#[test]
+fn bombs_and_forbidden_files_end_at_their_place() {
+    let history = History::new();
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..100 {
+        bomb.write_all(&vec![b'\n'; 1 << 20]).unwrap();
+    }
+    history.file("1-bomb", bomb.finish().unwrap());
+    history.file("2-good", item(10));
+    let nested = (0..7).fold(item(20).into_bytes(), |inner, _| gzip(inner));
+    history.file("3-nested", nested);
+    let (code, counts) = history.all(&[]);
+    assert_eq!((code, &counts["alert"]), (3, &json!(1)));
+    assert_eq!(counts["sources"][0]["reasons"], json!({"packed too deep": 1, "zip bomb": 1}));
+}
+
+/// What must be the same however often a run was broken off: the alerts but for when they were written, and the rejects.
+fn outcome(program: &Program, rejects: &Path) -> (Vec<Value>, String) {
+    let mut alerts = program.alerts();
+    for alert in &mut alerts {
+        alert.as_object_mut().unwrap().remove("emitted_at");
+    }
+    (alerts, std::fs::read_to_string(rejects).unwrap_or_default())
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
+    let sources = History::new();
+    // Revised headlines, duplicates and broken lines in between: what an item meets in the store matters.
+    let line = |n: usize| match n % 100 {
+        7 => "broken\n".to_owned(),
+        8 => item(n / 2),
+        9 => item(n - 9).replace("Foreign ministers", "Ministers"),
+        10 => item(n - 9).replace("Rain", "Snow"),
+        n if n.is_multiple_of(10) && n != 50 => item(n + 1),
+        _ => item(n),
+    };
+    sources.file("a.jsonl.gz", gzip((0..18_000).map(line).collect::<String>()));
+    for n in 0..40 {
+        let ids =
+            (n * 100..(n + 1) * 100).map(|id| (id + 100_000, if id % 400 == 0 { talks(id) } else { weather(id) }));
+        sources.file(&format!("b/{n:03}.xml"), rss(ids));
+    }
+    sources.file("c.jsonl", (18_000..30_000).map(line).collect::<String>());
+    let paths = ["a.jsonl.gz", "b", "c.jsonl"].map(|name| sources.files.path().join(name).display().to_string());
+    let command = |program: &Program, rejects: &Path| {
+        let mut command = program.command(&["backfill", "--json", "--rejects", rejects.to_str().unwrap()]);
+        command.args(&paths);
+        command
+    };
+    let whole = Program::new();
+    let rejects = whole.dir.path().join("rejects");
+    let (code, expected_counts) = read_counts(&command(&whole, &rejects).output().unwrap());
+    assert_eq!(code, 3);
+    let expected = outcome(&whole, &rejects);
+    assert!(expected.0.len() > 300, "{}", expected.0.len());
+
+    let broken_off = Program::new();
+    let rejects = broken_off.dir.path().join("rejects");
+    let mut kills = 0;
+    let counts = loop {
+        let mut child = broken_off.spawn_piped(command(&broken_off, &rejects));
+        let patience = std::time::Duration::from_millis(400 + 200 * kills);
+        std::thread::sleep(patience);
+        if kills < 12 && child.try_wait().unwrap().is_none() {
+            if kills % 3 == 2 {
+                nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(child.id() as i32),
+                    nix::sys::signal::Signal::SIGTERM,
+                )
+                .unwrap();
+            } else {
+                child.kill().unwrap();
+            }
+            child.wait().unwrap();
+            kills += 1;
+            continue;
+        }
+        break read_counts(&child.wait_with_output().unwrap()).1;
+    };
+    assert!(kills >= 3, "it was through after {kills} kills");
+    let found = outcome(&broken_off, &rejects);
+    assert_eq!(found.0.len(), expected.0.len());
+    assert!(found == expected);
+    assert_eq!(counts["sources"], expected_counts["sources"]);
+}
+
+#[test]
+fn alerts_come_by_time_where_that_is_asked_and_a_page_shows_them() {
+    let history = History::new();
+    history.file("a.jsonl", items(0..300));
+    let (page, out) = (history.files.path().join("../page.html"), history.program.dir.path().join("sorted.jsonl"));
+    let page = std::path::absolute(history.program.dir.path().join(page.file_name().unwrap())).unwrap();
+    let flags = ["--sort", "--report", page.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let (code, counts) = history.all(&flags);
+    assert_eq!((code, &counts["delivered"]), (0, &json!(30)));
+    let alerts = program::read_alerts(&out);
+    let times: Vec<&str> = alerts.iter().map(|alert| alert["item"]["published"].as_str().unwrap()).collect();
+    assert!(times.len() == 30 && times.is_sorted(), "{times:?}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<b>30</b> alerts among 300 items from 2024-05-"), "{page}");
+    assert!(page.contains("Outlet") && !page.contains("<script"));
+}

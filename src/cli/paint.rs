@@ -37,6 +37,7 @@ fn style(at: usize, bold: &[Range<usize>], underlined: &[Range<usize>]) -> Style
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one span of a text is what is meant")]
 mod tests {
     use super::*;
 

@@ -3,7 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 /// Stories looked at for one term. One that more of them share tells little and costs the most.
-const MAX_POSTINGS: usize = 512;
+const MAX_POSTINGS: usize = 48;
+
+/// Terms of a sighting that are searched by, the heaviest: names, places, rare words. The others hardly find a story
+/// that these do not, and cost as much.
+const SEARCH_TERMS: usize = 12;
 
 /// Stories by term.
 #[derive(Debug, Default)]
@@ -30,17 +34,22 @@ impl Index {
         self.postings.get(&term).map_or(0, BTreeSet::len)
     }
 
-    /// The stories that share the rarer of `terms`, each with the weight shared, the most first.
-    pub fn candidates(&self, terms: impl Iterator<Item = (u32, f32)>, most: usize) -> Vec<u64> {
-        let mut shared: HashMap<u64, f32> = HashMap::new();
-        for (term, weight) in terms {
+    /// The stories that share the heaviest of `terms`, those that share the most first.
+    pub fn candidates(&self, mut terms: Vec<(u32, f32)>, most: usize) -> Vec<u64> {
+        terms.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut shared: Vec<(u64, f32)> = Vec::with_capacity(SEARCH_TERMS * MAX_POSTINGS);
+        for (term, weight) in terms.into_iter().take(SEARCH_TERMS) {
             // The newest stand last; of a common term they are the likely ones.
-            for story in self.postings.get(&term).into_iter().flatten().rev().take(MAX_POSTINGS) {
-                *shared.entry(*story).or_default() += weight;
-            }
+            let stories = self.postings.get(&term).into_iter().flatten().rev().take(MAX_POSTINGS);
+            shared.extend(stories.map(|story| (*story, weight)));
         }
-        let mut stories: Vec<(u64, f32)> = shared.into_iter().collect();
-        stories.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        stories.into_iter().take(most).map(|(story, _)| story).collect()
+        shared.sort_unstable_by_key(|(story, _)| *story);
+        shared.dedup_by(|next, sum| {
+            let same = next.0 == sum.0;
+            sum.1 += if same { next.1 } else { 0.0 };
+            same
+        });
+        shared.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        shared.into_iter().take(most).map(|(story, _)| story).collect()
     }
 }

@@ -10,7 +10,7 @@ use crate::item::Identity;
 
 /// Stories that are compared with a sighting in full: those that share the most with it. More costs time and has not
 /// been seen to find another story.
-const CANDIDATES: usize = 24;
+const CANDIDATES: usize = 12;
 
 /// Terms by which a story is known, the heaviest: bounds memory and keeps what all its sightings share.
 const STORY_TERMS: usize = 48;
@@ -108,11 +108,11 @@ impl Stories {
 
     /// The most similar story within the window, if it is similar enough.
     fn nearest(&self, sighting: &Sighting) -> Option<u64> {
-        let weighed: Vec<(u32, f32)> =
-            sighting.vector.0.iter().map(|(term, weight)| (*term, weight * self.rarity(*term))).collect();
-        let norm = weighed.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
-        let candidates =
-            self.index.candidates(weighed.iter().map(|(term, weight)| (*term, weight * weight)), CANDIDATES);
+        let weigh = |(term, weight): &(u32, f32)| (*term, *weight, self.rarity(*term));
+        let weighed: Vec<(u32, f32, f32)> = sighting.vector.0.iter().map(weigh).collect();
+        let norm = weighed.iter().map(|(_, weight, rarity)| (weight * rarity).powi(2)).sum::<f32>().sqrt();
+        let search = weighed.iter().map(|(term, weight, rarity)| (*term, (weight * rarity).powi(2))).collect();
+        let candidates = self.index.candidates(search, CANDIDATES);
         candidates
             .into_iter()
             .filter_map(|key| Some((key, self.live.get(&key)?)))
@@ -128,9 +128,11 @@ impl Stories {
     }
 
     /// Cosine of a sighting and the mean of a story's.
-    fn similarity(&self, story: &Story, weighed: &[(u32, f32)], norm: f32) -> f32 {
-        let dot: f32 =
-            weighed.iter().filter_map(|(term, weight)| Some(weight * story.sum.get(term)? * self.rarity(*term))).sum();
+    fn similarity(&self, story: &Story, weighed: &[(u32, f32, f32)], norm: f32) -> f32 {
+        let dot: f32 = weighed
+            .iter()
+            .filter_map(|(term, weight, rarity)| Some(weight * rarity * rarity * story.sum.get(term)?))
+            .sum();
         if story.norm > 0.0 && norm > 0.0 { dot / (story.norm * norm) } else { 0.0 }
     }
 

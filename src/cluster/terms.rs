@@ -1,6 +1,7 @@
 //! A text as terms: hashed words, with the actors and places that it names as terms of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 
@@ -98,7 +99,8 @@ fn words(text: &str, weight: f32, terms: &mut BTreeMap<u32, f32>) {
 }
 
 fn is_common(word: &str) -> bool {
-    COMMON.split_ascii_whitespace().any(|common| common == word)
+    static COMMON_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON.split_ascii_whitespace().collect());
+    COMMON_WORDS.contains(word)
 }
 
 /// A word without the commonest English endings: enough for "reject", "rejects" and "rejected" to meet.

@@ -1,11 +1,9 @@
 //! Actors and places where users meet them: in `score`, in the configuration, in alerts.
 
 #[path = "support/mod.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod support;
 
 #[path = "support/program.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod program;
 
 use std::path::PathBuf;

@@ -72,10 +72,12 @@ impl Feeder {
         if self.stopped() {
             return Err(Stop::Halt);
         }
+        let read = self.read.load(Ordering::Relaxed);
         if self.sent <= self.known {
+            // The run that took these in has counted their bytes.
+            self.told = read;
             return Ok(());
         }
-        let read = self.read.load(Ordering::Relaxed);
         let bytes = read - std::mem::replace(&mut self.told, read);
         let position = Position { file: self.file.clone(), pieces: self.sent, web: None };
         let piece = Piece { source: self.source, file: file.clone(), position, done: false, bytes, content };

@@ -51,7 +51,7 @@ pub struct BackfillArgs {
     /// How older pages of a feed are asked for where it names none itself.
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     pages: Pages,
-    /// Read the snapshots of each feed in the Wayback Machine ([backfill] wayback) instead of the feed.
+    /// Read the snapshots of each feed in the Wayback Machine (`backfill.wayback`) instead of the feed.
     #[arg(long)]
     wayback: bool,
     /// Stop after so many items.

@@ -143,11 +143,10 @@ fn try_tidy(path: &Path, policy: &FilePolicy, now: DateTime<Utc>) -> io::Result<
 
 /// Replaces a closed file by a compressed one. Killed at any moment, one of both is whole; a second go ends the work.
 pub(super) fn compress(path: &Path, how: Compression) -> io::Result<()> {
-    let end = match how {
-        Compression::None => return Ok(()),
-        Compression::Zstd => ".zst",
-        Compression::Gzip => ".gz",
-    };
+    if how == Compression::None {
+        return Ok(());
+    }
+    let end = how.end();
     let (place, part) = (with_end(path, end), with_end(path, &format!("{end}{PART}")));
     let copied = copy(path, &part, how);
     if copied.is_err() {
@@ -254,6 +253,38 @@ mod tests {
             };
             assert_eq!(text, "{\"alert_id\":\"a\"}\n");
         }
+    }
+
+    /// While a file is compressed, a listing may miss it under both of its names; its name must not be given again.
+    #[test]
+    fn files_closed_within_a_second_keep_their_names_while_they_are_compressed() {
+        const SECONDS: i64 = 300;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, start) = (dir.path().join("alerts.jsonl"), time("2026-03-01T12:00:00Z"));
+        let policy = FilePolicy { compression: Compression::Zstd, ..FilePolicy::plain(super::super::Fsync::Never) };
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let close = |second: i64, text: &str| {
+            std::fs::write(&path, text).unwrap();
+            super::super::rotate::rotate(&path, start + chrono::TimeDelta::seconds(second)).unwrap();
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    tidy(&path, &policy, start);
+                }
+            });
+            for second in 0..SECONDS {
+                close(second, "a");
+                close(second, "b");
+                close(second, "c");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        tidy(&path, &policy, start);
+        let read =
+            |file: Closed| io::read_to_string(zstd::Decoder::new(File::open(file.path).unwrap()).unwrap()).unwrap();
+        let held: String = Names::of(&path).list().unwrap().into_iter().map(read).collect();
+        assert_eq!(held, "abc".repeat(SECONDS as usize));
     }
 
     #[test]

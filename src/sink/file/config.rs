@@ -28,6 +28,17 @@ pub enum Compression {
     Gzip,
 }
 
+impl Compression {
+    /// What stands behind the names of files compressed so.
+    pub(super) const fn end(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+}
+
 /// When the current file is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {

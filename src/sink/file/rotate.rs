@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Timelike, Utc};
 
-use super::Rotation;
 use super::closed::Names;
+use super::{Compression, Rotation};
 use crate::sink::step::{self, Step};
 
 /// More closed files of one second than this are not believed.
@@ -37,10 +37,24 @@ fn free_name(path: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
     let names = Names::of(path);
     let second = now.with_nanosecond(0).unwrap_or(now);
     let same = names.list()?.into_iter().filter(|file| file.at.0 == second).map(|file| file.at.1 + 1);
-    match same.max().unwrap_or(0) {
-        count if count < SAME_SECOND => Ok(names.closed(now, count)),
-        _ => Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name of this second is taken")),
+    for count in same.max().unwrap_or(0)..SAME_SECOND {
+        let name = names.closed(now, count);
+        if !is_taken(&name)? {
+            return Ok(name);
+        }
     }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name of this second is taken"))
+}
+
+/// Whether a closed file has this name, compressed or not. A listing may miss a file that is being compressed under both of
+/// its names; asked for in this order it is found, since the compressed one is there before the other goes.
+fn is_taken(name: &Path) -> io::Result<bool> {
+    for how in [Compression::None, Compression::Zstd, Compression::Gzip] {
+        if with_end(name, how.end()).try_exists()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `path` with `end` behind its name.

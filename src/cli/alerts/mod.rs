@@ -36,7 +36,7 @@ pub enum AlertsCommand {
 /// Which file is read.
 #[derive(Debug, Args)]
 struct Source {
-    /// Alert file, over `output.file`; files it was rotated into (alerts-….jsonl beside alerts.jsonl) are read first.
+    /// Alert file, over `output.file`; files it was rotated into are read first, compressed ones too.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The alerts as they stand in the file, one JSON object a line.
@@ -92,7 +92,7 @@ pub(super) fn run(common: &Common, command: AlertsCommand) -> anyhow::Result<Exi
 fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(Utc::now())?;
     let mut found = read::Latest::new(args.limit);
-    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
+    let unreadable = read::Reader::new(&path(setup, &args.source)?).each(|alert| {
         if filter.takes(&alert.view) {
             found.push(alert);
         }
@@ -103,7 +103,7 @@ fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
 
 fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
     let mut found = Vec::new();
-    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
+    let unreadable = read::Reader::new(&path(setup, &args.source)?).each(|alert| {
         if alert.view.is_known_as(&args.id) {
             found.push(alert);
         }

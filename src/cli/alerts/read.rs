@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::exit::UsageError;
 
@@ -15,7 +15,7 @@ use super::super::exit::UsageError;
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// A line of the file.
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// As it stands there.
     pub line: String,
     /// What is shown and asked of it.
@@ -23,9 +23,9 @@ pub(super) struct Line {
 }
 
 /// The fields that are shown and filtered by. What a line lacks (an older program wrote it) is empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct View {
+pub(in crate::cli) struct View {
     pub alert_id: String,
     pub emitted_at: Option<DateTime<Utc>>,
     pub origin: String,
@@ -36,27 +36,27 @@ pub(super) struct View {
     pub feed: Feed,
     pub story: Option<Story>,
     pub actors: Vec<Actor>,
-    pub places: Vec<serde_json::Value>,
+    pub places: Vec<String>,
     pub model: Model,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Stage {
+pub(in crate::cli) struct Stage {
     pub label: String,
     pub confidence: f32,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Reason {
+pub(in crate::cli) struct Reason {
     pub text: String,
     pub weight: f32,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Item {
+pub(in crate::cli) struct Item {
     pub id: String,
     pub title: String,
     pub summary: String,
@@ -64,32 +64,34 @@ pub(super) struct Item {
     pub published: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Feed {
+pub(in crate::cli) struct Feed {
     pub url: String,
     pub title: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Story {
+pub(in crate::cli) struct Story {
     pub id: String,
+    pub first_seen: Option<DateTime<Utc>>,
     pub size: u64,
     pub sources: u64,
+    pub events: Vec<serde_json::Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Actor {
+pub(in crate::cli) struct Actor {
     pub id: String,
     pub name: String,
     pub country: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Model {
+pub(in crate::cli) struct Model {
     pub id: String,
     pub threshold: f32,
 }
@@ -102,7 +104,7 @@ impl View {
 }
 
 /// Calls `take` for every alert, oldest file first; returns how many lines are none (they are named in the log).
-pub(super) fn each(path: &Path, mut take: impl FnMut(Line)) -> anyhow::Result<usize> {
+pub(in crate::cli) fn each(path: &Path, mut take: impl FnMut(Line)) -> anyhow::Result<usize> {
     let mut unreadable = 0;
     for file in files(path)? {
         let open = File::open(&file).map_err(|error| cannot(&file, &error))?;
@@ -128,7 +130,7 @@ pub(super) fn each(path: &Path, mut take: impl FnMut(Line)) -> anyhow::Result<us
 }
 
 /// A line of the file as an alert.
-pub(super) fn parse(bytes: &[u8]) -> Option<Line> {
+pub(in crate::cli) fn parse(bytes: &[u8]) -> Option<Line> {
     let line = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\n', '\r']);
     let view: View = serde_json::from_str(line).ok()?;
     (!view.alert_id.is_empty()).then(|| Line { line: line.to_owned(), view })
@@ -159,7 +161,7 @@ fn cannot(file: &Path, error: &std::io::Error) -> anyhow::Error {
 }
 
 /// The last so many of what is pushed, or all of it.
-pub(super) struct Latest {
+pub(in crate::cli) struct Latest {
     lines: VecDeque<Line>,
     most: Option<usize>,
 }

@@ -105,9 +105,10 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
         scorer: Arc::new(Worker::from_config(&config.model).await.expect("a scorer")),
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
+        stories: config.stories.clone(),
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
         handles: Handles::of(&stop),
-        keep: Keep { items: DAY, alerts: DAY, seen: DAY },
+        keep: Keep { items: DAY, alerts: DAY, seen: DAY, stories: DAY },
         mode: Mode::Daemon,
         tally: Arc::new(Tally::default()),
     };

@@ -87,9 +87,10 @@ fn run(documents: &Path) -> Totals {
             scorer: Arc::new(Worker::start(1, FLUSH, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
+            stories: demarche::config::load(None, []).expect("the defaults").config.stories,
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
-            keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH },
+            keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH, stories: MONTH },
             mode: Mode::Once,
             tally: tally.clone(),
         };

@@ -10,7 +10,9 @@ use demarche::config::load;
 use demarche::dedup;
 use demarche::item::Entry;
 use demarche::schedule::History;
-use demarche::store::{FeedSpec, Hand, Health, Hub, Intake, Judged, Keep, Origin, Poll, Settled, Store, StoreError};
+use demarche::store::{
+    FeedSpec, Hand, Health, Hub, Intake, Judged, Keep, Origin, Poll, Raised, Settled, Store, StoreError,
+};
 
 /// A middling desk: some 400 feeds of 25 items a day.
 const ITEMS_A_DAY: usize = 10_000;
@@ -27,7 +29,8 @@ const SUMMARY: &str = "Envoys of both sides met on the island for a second day a
 
 fn main() -> Result<(), StoreError> {
     let items = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(ITEMS_A_DAY);
-    let keep = load(None, []).expect("the defaults").config.state.keep();
+    let config = load(None, []).expect("the defaults").config;
+    let keep = config.state.keep(config.stories.window);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut store = Store::open(dir.path())?;
     store.add_feeds(&[FeedSpec { url: "https://a.example/".into(), title: None, tags: vec![], floor_s: None }])?;
@@ -61,7 +64,7 @@ fn flow(store: &mut Store, day: usize, items: usize, now: DateTime<Utc>) -> Resu
             .map(|pending| Judged {
                 row: pending.row,
                 score: Some(0.1),
-                alert: (pending.row % ALERTS == 0).then(|| (pending.item.id.to_string(), SUMMARY.repeat(10))),
+                alert: (pending.row % ALERTS == 0).then(|| Raised::alone(pending.item.id, SUMMARY.repeat(10))),
             })
             .collect();
         store.commit_verdicts(&judged, now)?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
 use demarche::actors::{Extractor, Named};
 use demarche::cluster::{Sighting, Stories, Terms, Vector, copies};
-use demarche::item::Identity;
+use demarche::item::{Identity, Stage};
 
 const LIVE: u64 = 100_000;
 const PARTIES: [&str; 12] = [
@@ -58,13 +58,15 @@ fn sighting(n: u64, named: &Named) -> Sighting {
         item: Identity::of(&[&n.to_string()]),
         at: DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(n as i64 * 2),
         owner: format!("outlet{}", n % 300),
+        stage: Stage::None,
+        print: copies::fingerprint(&title, &summary),
         vector: Vector::of(&title, &summary, named),
     }
 }
 
 fn bench(criterion: &mut Criterion) {
     let extractor = Extractor::new(&[]).expect("the built-in dictionary");
-    let mut stories = Stories::new(Terms { window: TimeDelta::days(3), similarity: 0.22, max_stories: 100_000 });
+    let mut stories = Stories::new(Terms { window: TimeDelta::days(3), similarity: 0.22, max_stories: 100_000 }, &[]);
     for n in 0..LIVE {
         let (title, summary) = text(n);
         stories.place(&sighting(n, &extractor.extract(&title, &summary)));

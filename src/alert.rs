@@ -1,15 +1,19 @@
 //! The alert line, schema `demarche.alert/1` (`config/alert.schema.json`).
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use crate::actors::{Actor, Named};
+use crate::cluster::{Event, Placement};
 use crate::item::{GradeProbs, Identity, Plover, PublishedSource, Reason, StageGuess, Verdict};
 use crate::store::{Origin, Pending};
 
 /// Name and version of the schema. New keys may be added under it; none goes or changes its meaning.
 pub const SCHEMA: &str = "demarche.alert/1";
+
+/// The same line where it tells what has become of a story: `story.events` says why.
+pub const UPDATE_SCHEMA: &str = "demarche.story_update/1";
 
 /// One alert, its fields in the order of the line.
 #[derive(Debug, Serialize)]
@@ -26,6 +30,7 @@ pub struct Alert<'a> {
     reasons: &'a [Reason],
     item: AlertItem<'a>,
     feed: AlertFeed<'a>,
+    story: AlertStory<'a>,
     actors: &'a [Actor],
     places: &'a [String],
     model: AlertModel<'a>,
@@ -53,6 +58,17 @@ struct AlertFeed<'a> {
     title: Option<&'a str>,
 }
 
+#[derive(Debug, Serialize)]
+struct AlertStory<'a> {
+    id: String,
+    #[serde(serialize_with = "time")]
+    first_seen: DateTime<Utc>,
+    size: usize,
+    sources: usize,
+    new: bool,
+    events: &'a [Event],
+}
+
 /// Which model judged, and what it was held to.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct AlertModel<'a> {
@@ -63,11 +79,12 @@ pub struct AlertModel<'a> {
 }
 
 impl<'a> Alert<'a> {
-    /// The alert of an item, its verdict and what it names, emitted at `now`.
+    /// The alert of an item, its verdict, what it names and its story, emitted at `now`.
     pub fn new(
         pending: &'a Pending,
         verdict: &'a Verdict,
         named: &'a Named,
+        story: &'a Placement,
         model: AlertModel<'a>,
         now: DateTime<Utc>,
     ) -> Self {
@@ -95,6 +112,14 @@ impl<'a> Alert<'a> {
                 language: entry.language.as_deref(),
             },
             feed: AlertFeed { url: public_url(&pending.feed_url), title: pending.feed_title.as_deref() },
+            story: AlertStory {
+                id: story.story.to_string(),
+                first_seen: story.first_seen,
+                size: story.size,
+                sources: story.sources,
+                new: story.new,
+                events: &story.events,
+            },
             actors: &named.actors,
             places: &named.places,
             model,
@@ -105,6 +130,27 @@ impl<'a> Alert<'a> {
     pub fn id(&self) -> &str {
         &self.alert_id
     }
+}
+
+/// The verdict that stands in an alert line.
+///
+/// # Errors
+/// When it is no alert line.
+pub fn verdict_of(line: &str) -> Result<Verdict, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Line {
+        grade: GradeProbs,
+        stage: StageGuess,
+        reasons: Vec<Reason>,
+    }
+    let Line { grade, stage, reasons } = serde_json::from_str(line)?;
+    Ok(Verdict { grade, stage, reasons })
+}
+
+/// An alert line as a sink that asks for stories is told it, when it does not begin its story there: the same under the
+/// name of another schema.
+pub fn as_update(line: &str) -> String {
+    line.replacen(SCHEMA, UPDATE_SCHEMA, 1)
 }
 
 fn alert_id(item: Identity) -> String {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub type FeedId = i64;
 
 /// What makes two sightings the same item: 128 bits of BLAKE3, shown as 32 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(pub [u8; 16]);
 
 impl Identity {

@@ -397,6 +397,9 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
     assert!(kills >= 3, "it was through after {kills} kills");
     let found = outcome(&broken_off, &rejects);
     assert_eq!(found.0.len(), expected.0.len());
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        assert_eq!(found, expected);
+    }
     assert!(found == expected);
     assert_eq!(counts["sources"], expected_counts["sources"]);
 }

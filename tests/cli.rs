@@ -183,6 +183,18 @@ fn the_demo_finds_its_story_and_a_second_one_nothing_new() {
         format!("items    {} in them: {} new, {} duplicates", totals["items"], totals["unique"], totals["duplicates"]);
     assert!(said.contains(&items), "no `{items}` in {said}");
     assert!(said.contains("Muscat"));
+    let of_story = |title: &str| {
+        let mut items = expected["items"].as_array().unwrap().iter();
+        items.any(|item| item["title"] == title && item["story"] == true)
+    };
+    let (story, others): (Vec<Value>, Vec<Value>) =
+        program.alerts().into_iter().partition(|alert| of_story(alert["item"]["title"].as_str().unwrap()));
+    assert!(story.len() >= 10, "{}", story.len());
+    assert!(
+        story.iter().all(|alert| alert["story"]["id"] == story[0]["story"]["id"]),
+        "one story over all its outlets"
+    );
+    assert!(others.iter().all(|alert| alert["story"]["id"] != story[0]["story"]["id"]));
     let before = std::fs::read(program.alert_file()).unwrap();
     let again = text(program.output(&["demo"]).stdout);
     assert!(again.contains("nothing new since the last demo"), "{again}");

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, Running, rss, talks};
+use program::{Program, Running, rss, signal, talks, wait_until};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails.
@@ -129,12 +129,12 @@ impl Desk {
     /// Lets it run until both files have everything, and stops it.
     fn finish(&self, news: &News) {
         let mut child = Program::start(self.daemon(news, "always"));
-        wait_until("every alert is there", || {
+        wait_until("every alert is there", PATIENCE, || {
             std::thread::sleep(Duration::from_millis(200));
             taken(self.program.dir.path()).iter().all(|count| *count >= news.total as i64)
         });
         signal("TERM", child.0.id());
-        wait_until("the daemon has stopped", || child.0.try_wait().unwrap().is_some());
+        wait_until("the daemon has stopped", PATIENCE, || child.0.try_wait().unwrap().is_some());
         assert_eq!(child.0.wait().unwrap().code(), Some(0));
     }
 
@@ -172,18 +172,6 @@ fn read(path: &Path) -> String {
         _ => { file }.read_to_string(&mut text).unwrap(),
     };
     text
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn signal(name: &str, pid: u32) {
-    assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
 }
 
 /// Numbers that look random and are the same for the same seed (xorshift).
@@ -261,7 +249,7 @@ fn aborted_between_every_two_steps_of_delivery_nothing_is_lost_torn_or_there_twi
             let mut command = desk.daemon(&news, fsync);
             command.env("DEMARCHE_ABORT_AT", format!("{}:{count}", step.name()));
             let mut child = Program::start(command);
-            wait_until(&format!("the program has aborted at step {step:?}"), || {
+            wait_until(&format!("the program has aborted at step {step:?}"), PATIENCE, || {
                 std::thread::sleep(SLICE);
                 // Never far ahead of what is written: a slow start must not use the news up.
                 let written = std::fs::read(desk.program.alert_file()).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use program::{Program, rss, talks};
+use program::{Program, rss, signal, talks, wait_until_or};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails.
@@ -60,21 +60,15 @@ impl Service {
     }
 
     fn signal(&self, name: &str) {
-        assert!(
-            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap().success()
-        );
+        signal(name, self.child.id());
     }
 
     fn alerts(&self) -> usize {
         if self.program.alert_file().exists() { self.program.alerted().len() } else { 0 }
     }
 
-    fn waits_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !condition() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    fn waits_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        wait_until_or(what, PATIENCE, || self.log(), condition);
     }
 
     fn log(&self) -> String {

@@ -59,6 +59,9 @@ fn an_alert_line_keeps_its_schema() {
             "reasons",
             "item",
             "feed",
+            "story",
+            "actors",
+            "places",
             "model",
         ];
         let places: Vec<usize> = keys.iter().map(|key| line.find(&format!("\"{key}\":")).expect(key)).collect();
@@ -80,6 +83,7 @@ fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if kinds.contains(&"integer") && number.is_u64() => "integer",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",

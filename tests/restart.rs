@@ -4,10 +4,9 @@
 mod program;
 mod support;
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use program::{Program, rss, talks, weather};
+use program::{Program, rss, signal, talks, wait_until, weather};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails.
@@ -28,18 +27,6 @@ fn busy_origin() -> (Origin, Vec<String>) {
         urls.push(origin.url(&path));
     }
     (origin, urls)
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn signal(name: &str, pid: u32) {
-    assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -104,11 +91,11 @@ fn a_daemon_polls_again_and_stops_when_it_is_told_to() {
     let url = origin.url("/f");
     let mut child =
         program.spawn(program.command(&["run", "--feed", &url, "--interval", "100ms", "--allow-net", "127.0.0.1"]));
-    wait_until("both alerts are there", || {
+    wait_until("both alerts are there", PATIENCE, || {
         std::fs::read_to_string(program.alert_file()).is_ok_and(|text| text.lines().count() == 2)
     });
     signal("TERM", child.id());
-    wait_until("the daemon has stopped", || child.try_wait().unwrap().is_some());
+    wait_until("the daemon has stopped", PATIENCE, || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(program.alerted().len(), 2);
 }
@@ -118,7 +105,9 @@ fn stopped_in_the_middle_the_next_run_finishes() {
     let (_origin, feeds) = busy_origin();
     let program = Program::new();
     let mut child = program.spawn(program.once_command(&feeds, &[]));
-    wait_until("the first alerts are there", || program.alert_file().metadata().is_ok_and(|file| file.len() > 0));
+    wait_until("the first alerts are there", PATIENCE, || {
+        program.alert_file().metadata().is_ok_and(|file| file.len() > 0)
+    });
     signal("TERM", child.id());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     program.once(&feeds, &[]);
@@ -133,7 +122,7 @@ fn two_runs_on_one_state_are_one_too_many() {
     let url = origin.url("/f");
     let args = ["run", "--feed", &url, "--interval", "1h", "--allow-net", "127.0.0.1"];
     let mut daemon = program.spawn(program.command(&args));
-    wait_until("the daemon polls", || !origin.requests("/f").is_empty());
+    wait_until("the daemon polls", PATIENCE, || !origin.requests("/f").is_empty());
     let second = program.output(&args);
     let log = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1));

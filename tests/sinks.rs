@@ -5,9 +5,9 @@ mod program;
 mod support;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use program::{Program, rss, talks};
+use program::{Program, rss, signal, talks, wait_until};
 use serde_json::Value;
 use support::{Origin, Response, Seen};
 
@@ -67,7 +67,7 @@ impl Desk {
         let mut child = Program::start(self.command(&[]));
         work();
         signal("TERM", child.0.id());
-        wait_until("the daemon has stopped", || child.0.try_wait().unwrap().is_some());
+        wait_until("the daemon has stopped", PATIENCE, || child.0.try_wait().unwrap().is_some());
         assert_eq!(child.0.wait().unwrap().code(), Some(0));
     }
 
@@ -104,18 +104,6 @@ fn posted(posts: &[Seen]) -> Vec<String> {
 
 fn deliveries(posts: &[Seen]) -> Vec<String> {
     posts.iter().map(|post| post.header("x-demarche-delivery").unwrap().to_owned()).collect()
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn signal(name: &str, pid: u32) {
-    assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
 }
 
 fn ok() -> Response {
@@ -184,7 +172,7 @@ fn errors_are_tried_again_in_order_until_they_are_over() {
     let desk = Desk::new(WEBHOOK, 3);
     let failed = || Response::status(503);
     desk.origin.script("/hook", [failed(), failed(), ok(), failed(), ok()]);
-    desk.daemon(|| wait_until("all are there", || desk.posts("/hook").len() == 6));
+    desk.daemon(|| wait_until("all are there", PATIENCE, || desk.posts("/hook").len() == 6));
     let posts = posted(&desk.posts("/hook"));
     let file = desk.in_file();
     let expected = [0, 0, 0, 1, 1, 2].map(|n| file[n].clone());
@@ -197,7 +185,7 @@ fn a_receiver_that_hangs_ends_at_the_time_out_and_is_tried_again() {
     let desk = Desk::new(&format!("{WEBHOOK}timeout = \"500ms\"\n"), 1);
     desk.origin.script("/hook", [ok().delay(Duration::from_secs(3)), ok()]);
     desk.daemon(|| {
-        wait_until("it is taken", || desk.posts("/hook").len() >= 2 && desk.waiting("desk") == (0, 0));
+        wait_until("it is taken", PATIENCE, || desk.posts("/hook").len() >= 2 && desk.waiting("desk") == (0, 0));
     });
     let mut ids = deliveries(&desk.posts("/hook"));
     ids.dedup();
@@ -208,7 +196,9 @@ fn a_receiver_that_hangs_ends_at_the_time_out_and_is_tried_again() {
 fn a_receiver_that_hangs_does_not_keep_the_daemon_from_stopping() {
     let desk = Desk::new(&format!("{WEBHOOK}timeout = \"10m\"\n"), 1);
     desk.origin.serve("/hook", ok().delay(Duration::from_secs(20)));
-    desk.daemon(|| wait_until("the file has it", || desk.program.alert_file().metadata().is_ok_and(|f| f.len() > 0)));
+    desk.daemon(|| {
+        wait_until("the file has it", PATIENCE, || desk.program.alert_file().metadata().is_ok_and(|f| f.len() > 0))
+    });
     assert_eq!(desk.waiting("desk").0, 1);
 }
 
@@ -286,11 +276,11 @@ fn a_daemon_that_is_killed_goes_on_without_a_repeat_in_the_file_and_under_the_sa
     desk.origin.serve("/hook", ok().delay(Duration::from_millis(30)));
     for posts in [3, 9, 15] {
         let mut child = Program::start(desk.command(&[]));
-        wait_until("some were posted", || desk.posts("/hook").len() >= posts);
+        wait_until("some were posted", PATIENCE, || desk.posts("/hook").len() >= posts);
         child.0.kill().unwrap();
         child.0.wait().unwrap();
     }
-    desk.daemon(|| wait_until("all are there", || desk.waiting("desk") == (0, 0)));
+    desk.daemon(|| wait_until("all are there", PATIENCE, || desk.waiting("desk") == (0, 0)));
     let (posts, file) = (desk.posts("/hook"), desk.in_file());
     assert_eq!((file.len(), desk.program.alerted().len()), (30, 30));
     let (mut ids, mut alerts) = (deliveries(&posts), posted(&posts));
@@ -391,12 +381,12 @@ fn a_hang_up_reopens_the_file_that_logrotate_has_moved() {
     let moved = desk.program.dir.path().join("alerts.jsonl.1");
     let mut child = Program::start(desk.command(&[]));
     let lines = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
-    wait_until("both are there", || lines(&desk.program.alert_file()) == 2);
+    wait_until("both are there", PATIENCE, || lines(&desk.program.alert_file()) == 2);
     std::fs::rename(desk.program.alert_file(), &moved).unwrap();
     signal("HUP", child.0.id());
-    wait_until("there is a new file", || desk.program.alert_file().exists());
+    wait_until("there is a new file", PATIENCE, || desk.program.alert_file().exists());
     desk.list(3);
-    wait_until("the third is there", || lines(&desk.program.alert_file()) == 1);
+    wait_until("the third is there", PATIENCE, || lines(&desk.program.alert_file()) == 1);
     signal("TERM", child.0.id());
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
     assert_eq!(lines(&moved), 2);

@@ -9,9 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use program::{Program, read_alerts, rss, talks};
+use program::{Program, read_alerts, rss, signal, talks, wait_until_or};
 use support::{Origin, Response};
 
 /// How long a condition is waited for before the test fails: pauses grow, and the machine may be busy.
@@ -49,12 +49,16 @@ impl Daemon {
     }
 
     fn waits_until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
-        let start = Instant::now();
-        while !condition(self) {
-            assert_eq!(self.child.try_wait().unwrap(), None, "ended before {what}: {}", self.log());
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let kept = self.log.clone();
+        wait_until_or(
+            what,
+            PATIENCE,
+            || kept.lock().unwrap().clone(),
+            || {
+                assert_eq!(self.child.try_wait().unwrap(), None, "ended before {what}: {}", self.log());
+                condition(self)
+            },
+        );
     }
 
     /// The items in the alert file, none of them twice.
@@ -72,8 +76,7 @@ impl Daemon {
     }
 
     fn ends(&mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        signal("TERM", self.child.id());
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 }

@@ -72,9 +72,10 @@ pub fn run(state: &Path) {
             scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
+            stories: config.stories.clone(),
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
-            keep: Keep { items: DAY, alerts: DAY, seen: DAY },
+            keep: Keep { items: DAY, alerts: DAY, seen: DAY, stories: DAY },
             mode: Mode::Once,
             tally: tally.clone(),
         };

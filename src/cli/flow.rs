@@ -114,9 +114,11 @@ impl Session {
         let stop = self.stop.child_token();
         let handles = Handles::of(&stop);
         let tally = self.tally.clone();
-        let keep = setup.config().state.keep();
+        let stories = setup.config().stories.clone();
+        let keep = setup.config().state.keep(stories.window);
         let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
-        let flow = Flow { store, scorer, rule, actors, outlets, handles: handles.clone(), keep, mode, tally };
+        let handles_of_flow = handles.clone();
+        let flow = Flow { store, scorer, rule, actors, stories, outlets, handles: handles_of_flow, keep, mode, tally };
         let work = async {
             let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)

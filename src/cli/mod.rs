@@ -19,6 +19,7 @@ mod score;
 mod setup;
 mod show;
 mod state;
+mod stories;
 mod summary;
 mod table;
 
@@ -72,6 +73,9 @@ enum Command {
     /// List, follow and show alerts that were written.
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// List, follow and show the stories that alerts belong to.
+    #[command(subcommand)]
+    Stories(stories::StoriesCommand),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -112,6 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Parse(args) => parse::run(args),
         Command::Feeds(command) => feeds::run(common, command),
         Command::Alerts(command) => alerts::run(common, command),
+        Command::Stories(command) => stories::run(common, command),
         Command::Config(command) => config::run(common, command),
         Command::Train(args) => {
             let setup = setup::setup(common)?;

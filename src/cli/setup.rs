@@ -88,6 +88,7 @@ fn problems(loaded: &Loaded) -> Vec<Problem> {
     };
     config.state.problems().into_iter().for_each(|problem| add("[state]", problem));
     config.model.problems().into_iter().for_each(|problem| add("[model]", problem));
+    config.stories.problems().into_iter().for_each(|problem| add("[stories]", problem));
     if let Err(error) = crate::telemetry::filter(&config.log.level) {
         add("[log] level", error.to_string());
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::item::Verdict;
+
 /// Words in a shingle. Fewer, and texts about the same event collide; more, and one changed word changes too much.
 const SHINGLE_WORDS: usize = 3;
 
@@ -33,6 +35,11 @@ pub fn fingerprint(title: &str, summary: &str) -> Option<u64> {
     Some(votes.iter().enumerate().fold(0, |print, (bit, vote)| print | u64::from(*vote > 0) << bit))
 }
 
+/// Whether the texts of two fingerprints are copies of one another.
+pub fn are_copies(one: u64, other: u64) -> bool {
+    (one ^ other).count_ones() <= MAX_DISTANCE
+}
+
 /// FNV-1a with a finish that spreads its bits: a stable hash, since fingerprints are stored.
 fn hash(words: &[&str]) -> u64 {
     let bytes = words.iter().flat_map(|word| word.bytes().chain([b' ']));
@@ -40,6 +47,78 @@ fn hash(words: &[&str]) -> u64 {
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ hash >> 33
+}
+
+/// What was said of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// No alert; its score.
+    Irrelevant(f32),
+    /// An alert.
+    Alert(Verdict),
+}
+
+/// What near-copies of a text have in common: their fingerprint, and the words of the headline, since one of them changes
+/// what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Print {
+    /// Simhash of headline and lead.
+    pub text: u64,
+    /// Hash of the headline's words.
+    headline: u64,
+}
+
+/// Bytes of the summary that count: a scorer reads less.
+const LEAD_BYTES: usize = 2_000;
+
+/// Words at most behind the last dash or bar of a headline that are taken for the outlet's name.
+const OUTLET_WORDS: usize = 4;
+
+impl Print {
+    /// Of a text; `None` for one too short to tell copies by.
+    pub fn of(title: &str, summary: &str) -> Option<Self> {
+        let title = headline(title).to_lowercase();
+        let text = fingerprint(&title, crate::classify::lead(summary, LEAD_BYTES))?;
+        let words: Vec<&str> = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        Some(Self { text, headline: hash(&words) })
+    }
+}
+
+/// A headline without the outlet's name behind it.
+fn headline(title: &str) -> &str {
+    let split =
+        [" - ", " | ", " – ", " — "].iter().filter_map(|mark| title.rsplit_once(mark)).min_by_key(|(_, end)| end.len());
+    match split {
+        Some((headline, outlet)) if outlet.split_whitespace().count() <= OUTLET_WORDS && headline.contains(' ') => {
+            headline
+        }
+        _ => title,
+    }
+}
+
+/// What was said of texts of late, for their copies.
+#[derive(Debug)]
+pub struct Wire<T>(Option<Copies<(u64, T)>>);
+
+impl<T> Wire<T> {
+    /// Remembers the last `texts`; 0: none.
+    pub fn new(texts: usize) -> Self {
+        Self((texts > 0).then(|| Copies::new(texts)))
+    }
+
+    /// What was said of the text that one with this print copies.
+    pub fn find(&self, print: Print) -> Option<&T> {
+        let (headline, said) = self.0.as_ref()?.find(print.text)?;
+        (*headline == print.headline).then_some(said)
+    }
+
+    /// Remembers what was said of a text. A copy is not remembered: copies of copies would drift away from the first.
+    pub fn remember(&mut self, print: Print, said: T) {
+        let is_copy = self.find(print).is_some();
+        if let Some(copies) = self.0.as_mut().filter(|_| !is_copy) {
+            copies.remember(print.text, (print.headline, said));
+        }
+    }
 }
 
 /// The fingerprints of late, each with what was said of its text.
@@ -115,6 +194,20 @@ mod tests {
         let other = "After five hours by the lake the two delegations parted with a promise to come back with maps, while the \
             fate of the prisoners was left for a later round, according to people who know what was said in the room.";
         assert_eq!(copies.find(fingerprint("Lake talks to resume", other).unwrap()), None);
+    }
+
+    #[test]
+    fn a_copy_has_the_same_headline_but_for_the_outlet_and_is_not_remembered_itself() {
+        let mut wire = Wire::new(10);
+        let print = |title: &str, end: &str| Print::of(title, &format!("{WIRE}{end}")).unwrap();
+        wire.remember(print("Sides agree to meet again", ""), 1);
+        assert_eq!(wire.find(print("SIDES AGREE TO MEET AGAIN - The Harbour Post", " Wire")), Some(&1));
+        assert_eq!(wire.find(print("Sides refuse to meet again", "")), None, "another word in the headline");
+        wire.remember(print("Sides agree to meet again", " Wire"), 2);
+        assert_eq!(wire.find(print("Sides agree to meet again | Post", " Wire")), Some(&1));
+        let mut none = Wire::new(0);
+        none.remember(print("Sides agree to meet again", ""), 1);
+        assert_eq!(none.find(print("Sides agree to meet again", "")), None);
     }
 
     #[test]

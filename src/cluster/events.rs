@@ -77,7 +77,14 @@ mod tests {
 
     fn placed(size: usize) -> Placement {
         let story = Identity([1; 16]);
-        Placement { story, first_seen: chrono::DateTime::UNIX_EPOCH, size, sources: size, new: size == 1 }
+        Placement {
+            story,
+            first_seen: chrono::DateTime::UNIX_EPOCH,
+            size,
+            sources: size,
+            new: size == 1,
+            events: Vec::new(),
+        }
     }
 
     fn told(before: (usize, usize, Stage), size: usize, stage: Stage, owners: usize) -> Vec<Event> {

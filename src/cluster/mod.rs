@@ -5,11 +5,14 @@
 //! within the window, or begins one ([`stories`]). [`copies`] tells near-identical wire copies before anything is
 //! scored; [`events`] decides what a story's new sighting is worth telling.
 
+mod config;
 pub mod copies;
 pub mod events;
 mod index;
 pub mod stories;
 pub mod terms;
 
+pub use config::StoriesConfig;
+pub use events::Event;
 pub use stories::{Placement, Stories, Terms};
 pub use terms::{Sighting, Vector};

@@ -1,12 +1,14 @@
 //! The live stories and how a sighting finds its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::copies::are_copies;
+use super::events::{After, Before, Event, events};
 use super::index::Index;
 use super::terms::Sighting;
-use crate::item::Identity;
+use crate::item::{Identity, Stage};
 
 /// Stories that are compared with a sighting in full: those that share the most with it. More costs time and has not
 /// been seen to find another story.
@@ -46,6 +48,8 @@ pub struct Placement {
     pub sources: usize,
     /// Whether this one began it.
     pub new: bool,
+    /// What this one changed.
+    pub events: Vec<Event>,
 }
 
 #[derive(Debug)]
@@ -55,16 +59,45 @@ struct Story {
     last_seen: DateTime<Utc>,
     size: usize,
     owners: BTreeSet<String>,
-    /// Sum of the sightings' weights, by term.
-    sum: HashMap<u32, f32>,
+    /// Those of them that had it in words of their own, and the fingerprints of these words.
+    independent: BTreeSet<String>,
+    prints: Vec<u64>,
+    /// The last stage that a sighting was sure of.
+    stage: Stage,
+    /// Sum of the sightings' weights, by term. In order: a sum over it must come out the same in every run.
+    sum: BTreeMap<u32, f32>,
     /// Length of `sum` with each term's rarity, as it was when the last sighting joined.
     norm: f32,
+}
+
+impl Story {
+    fn before(&self) -> Before {
+        Before { size: self.size, owners: self.independent.len(), stage: self.stage }
+    }
+
+    /// Takes note of who told it, whether in words of his own, and at what stage.
+    fn heard_of(&mut self, sighting: &Sighting) {
+        if sighting.stage != Stage::None {
+            self.stage = sighting.stage;
+        }
+        if self.owners.len() >= MAX_OWNERS {
+            return;
+        }
+        self.owners.insert(sighting.owner.clone());
+        let copied = sighting.print.is_some_and(|print| self.prints.iter().any(|known| are_copies(*known, print)));
+        if !copied {
+            self.independent.insert(sighting.owner.clone());
+            self.prints.extend(sighting.print.filter(|_| self.prints.len() < MAX_OWNERS));
+        }
+    }
 }
 
 /// The live stories.
 #[derive(Debug)]
 pub struct Stories {
     terms: Terms,
+    /// Sizes worth telling.
+    marks: Vec<usize>,
     live: HashMap<u64, Story>,
     by_id: HashMap<Identity, u64>,
     index: Index,
@@ -73,9 +106,10 @@ pub struct Stories {
 }
 
 impl Stories {
-    /// No stories yet.
-    pub fn new(terms: Terms) -> Self {
-        Self { terms, live: HashMap::new(), by_id: HashMap::new(), index: Index::default(), next: 0, pruned: None }
+    /// No stories yet. `marks` are the sizes that are worth telling.
+    pub fn new(terms: Terms, marks: &[usize]) -> Self {
+        let (live, by_id, index) = (HashMap::new(), HashMap::new(), Index::default());
+        Self { terms, marks: marks.to_vec(), live, by_id, index, next: 0, pruned: None }
     }
 
     /// Live stories.
@@ -95,12 +129,14 @@ impl Stories {
         let new = story.is_none();
         let key =
             story.unwrap_or_else(|| self.begin(Identity::of(&["story", &sighting.item.to_string()]), sighting.at));
+        let before = self.live.get(&key).map_or_else(Before::default, Story::before);
         self.join(key, sighting);
-        self.placement(key, new)
+        self.placement(key, new, &before, sighting.stage)
     }
 
-    /// Puts back a sighting whose story is known: after a restart.
+    /// Puts back a sighting whose story is known: after a restart. The order must be that in which they were placed.
     pub fn remember(&mut self, story: Identity, sighting: &Sighting) {
+        self.prune(sighting.at);
         let known = self.by_id.get(&story).copied();
         let key = known.unwrap_or_else(|| self.begin(story, sighting.at));
         self.join(key, sighting);
@@ -150,7 +186,10 @@ impl Stories {
             last_seen: at,
             size: 0,
             owners: BTreeSet::new(),
-            sum: HashMap::new(),
+            independent: BTreeSet::new(),
+            prints: Vec::new(),
+            stage: Stage::None,
+            sum: BTreeMap::new(),
             norm: 0.0,
         };
         self.live.insert(key, story);
@@ -163,9 +202,7 @@ impl Stories {
         story.size += 1;
         story.first_seen = story.first_seen.min(sighting.at);
         story.last_seen = story.last_seen.max(sighting.at);
-        if story.owners.len() < MAX_OWNERS {
-            story.owners.insert(sighting.owner.clone());
-        }
+        story.heard_of(sighting);
         for (term, weight) in &sighting.vector.0 {
             *story.sum.entry(*term).or_insert(0.0) += weight;
             self.index.add(*term, key);
@@ -184,15 +221,19 @@ impl Stories {
         }
     }
 
-    fn placement(&self, key: u64, new: bool) -> Placement {
+    fn placement(&self, key: u64, new: bool, before: &Before, stage: Stage) -> Placement {
         let story = self.live.get(&key);
-        Placement {
+        let mut placement = Placement {
             story: story.map_or(Identity([0; 16]), |story| story.id),
             first_seen: story.map_or(DateTime::UNIX_EPOCH, |story| story.first_seen),
             size: story.map_or(0, |story| story.size),
             sources: story.map_or(0, |story| story.owners.len()),
             new,
-        }
+            events: Vec::new(),
+        };
+        let after = After { stage, owners: story.map_or(0, |story| story.independent.len()) };
+        placement.events = events(before, &placement, &after, &self.marks);
+        placement
     }
 
     /// Forgets the stories that are silent for longer than the window, and the longest silent of too many. Every so
@@ -224,7 +265,7 @@ impl Stories {
 }
 
 /// Takes the lightest terms out of a sum that has grown to twice what it may have, and says which.
-fn shed(sum: &mut HashMap<u32, f32>) -> Vec<u32> {
+fn shed(sum: &mut BTreeMap<u32, f32>) -> Vec<u32> {
     if sum.len() <= 2 * STORY_TERMS {
         return Vec::new();
     }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 
 use crate::actors::{Kind, Named};
-use crate::item::Identity;
+use crate::item::{Identity, Stage};
 
 /// Bytes of the summary that count: the first sentences tell the event, what follows is background, which different
 /// events share.
@@ -70,6 +70,22 @@ impl Vector {
     }
 }
 
+impl Vector {
+    /// As the store keeps it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|(term, weight)| [term.to_le_bytes(), weight.to_le_bytes()]).flatten().collect()
+    }
+
+    /// What [`Vector::to_bytes`] gave; bytes at the end that are no term are left out.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let (terms, _) = bytes.as_chunks::<8>();
+        let term = |[a, b, c, d, e, f, g, h]: &[u8; 8]| {
+            (u32::from_le_bytes([*a, *b, *c, *d]), f32::from_le_bytes([*e, *f, *g, *h]))
+        };
+        Self(terms.iter().map(term).collect())
+    }
+}
+
 /// Who sits at the table, as far as the text tells: the states of the actors named first, or groups and bodies.
 fn parties(named: &Named) -> Vec<&str> {
     let mut parties: Vec<&str> = Vec::with_capacity(PARTIES);
@@ -118,14 +134,18 @@ fn term(kind: &str, text: &str) -> u32 {
 }
 
 /// An alert as the stories see it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sighting {
     /// The item's identity.
     pub item: Identity,
     /// When it was published.
     pub at: DateTime<Utc>,
-    /// Whose feed carried it: the registrable domain of the feed, so that an owner's feeds count once.
+    /// Who carried it: the registrable domain of the article, or else of the feed, so that an owner's feeds count once.
     pub owner: String,
+    /// The stage it tells of, [`Stage::None`] when the classifier is not sure of one.
+    pub stage: Stage,
+    /// The simhash of its text, if that is long enough for one.
+    pub print: Option<u64>,
     /// Its terms.
     pub vector: Vector,
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::actors::ActorsConfig;
 use crate::backfill::BackfillConfig;
 use crate::classify::ClassifyConfig;
+use crate::cluster::StoriesConfig;
 use crate::fetch::FetchConfig;
 use crate::schedule::ScheduleConfig;
 use crate::serve::ServeConfig;
@@ -50,6 +51,8 @@ pub struct Config {
     pub model: ClassifyConfig,
     /// Who is recognised in alerts.
     pub actors: ActorsConfig,
+    /// When alerts are of one story.
+    pub stories: StoriesConfig,
     /// The main alert file.
     pub output: OutputConfig,
     /// How the other sinks are tried.

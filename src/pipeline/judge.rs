@@ -7,19 +7,23 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 
 use super::commit::Backlog;
+use super::memory::Memory;
 use super::persist::Persist;
 use super::{AlertRule, PipelineError, Tally, capacity};
 use crate::actors::Extractor;
 use crate::alert::{Alert, AlertModel};
 use crate::classify::{AlertOn, ModelInfo, ScoreError, Text, Worker};
-use crate::item::Verdict;
-use crate::store::{Judged, Pending};
+use crate::cluster::StoriesConfig;
+use crate::cluster::copies::{Print, Said};
+use crate::item::{Entry, Verdict};
+use crate::store::{Judged, Pending, Raised};
 
 pub(super) struct Judge {
     pub persist: Persist,
     pub scorer: Arc<Worker>,
     pub rule: AlertRule,
     pub actors: Arc<Extractor>,
+    pub stories: StoriesConfig,
     pub tally: Arc<Tally>,
     pub backlog: Arc<Backlog>,
     /// Wakes the delivery.
@@ -30,6 +34,7 @@ impl Judge {
     /// Judges what waits in the store until intake has closed and nothing waits, or the run stops.
     pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
         let model = self.scorer.model();
+        let mut memory = Memory::load(&self.persist, &self.stories, &self.rule.name(&model)).await?;
         let left = self.persist.call(|store| store.pending_count()).await?;
         self.tally.resumed(left);
         loop {
@@ -38,7 +43,7 @@ impl Judge {
             }
             let batch = self.persist.call(|store| store.pending(capacity::JUDGE_GROUP)).await?;
             if !batch.is_empty() {
-                self.settle(batch, &model).await?;
+                self.settle(batch, &model, &mut memory).await?;
             } else if !self.woken(&mut woken).await {
                 return Ok(());
             }
@@ -55,18 +60,41 @@ impl Judge {
 
     /// Judges batch after batch of `waiting` until the time for one commit is used up, and commits what that came to; the
     /// others are read again.
-    async fn settle(&self, waiting: Vec<Pending>, model: &ModelInfo) -> Result<(), PipelineError> {
+    async fn settle(&self, waiting: Vec<Pending>, model: &ModelInfo, memory: &mut Memory) -> Result<(), PipelineError> {
         let started = Instant::now();
         let mut waiting = waiting.into_iter();
         let mut judged = Vec::with_capacity(waiting.len());
         while waiting.len() > 0 && (judged.is_empty() || started.elapsed() < capacity::JUDGE_TIME) {
             let batch: Vec<Pending> = waiting.by_ref().take(capacity::JUDGE_BATCH).collect();
-            let verdicts = self.score(&batch).await?;
-            for (pending, verdict) in batch.into_iter().zip(verdicts) {
-                judged.push(self.judge(pending, verdict, model).await?);
-            }
+            self.judge_batch(batch, model, memory, &mut judged).await?;
         }
         self.commit(judged).await
+    }
+
+    /// Judges a batch: the scorer is asked about what copies no other text, the copies take over what was said of it.
+    async fn judge_batch(
+        &self,
+        batch: Vec<Pending>,
+        model: &ModelInfo,
+        memory: &mut Memory,
+        judged: &mut Vec<Judged>,
+    ) -> Result<(), PipelineError> {
+        let prints: Vec<Option<Print>> = batch.iter().map(print).collect();
+        let originals = memory.originals(&prints);
+        let fresh: Vec<&Pending> = batch.iter().zip(&originals).filter(|(_, is)| **is).map(|(item, _)| item).collect();
+        let mut verdicts = self.score(&fresh).await?.into_iter();
+        for ((pending, print), is_original) in batch.into_iter().zip(prints).zip(originals) {
+            let copied = if is_original { None } else { memory.said(print) };
+            self.tally.copied(usize::from(copied.is_some()));
+            let said = match copied {
+                Some(said) => Some(said),
+                None if is_original => verdicts.next().flatten().map(|verdict| self.rule.said(verdict)),
+                // What it copies could not be judged, or is forgotten by now.
+                None => self.score(&[&pending]).await?.pop().flatten().map(|verdict| self.rule.said(verdict)),
+            };
+            judged.push(self.judge(pending, print, said, model, memory).await?);
+        }
+        Ok(())
     }
 
     async fn commit(&self, judged: Vec<Judged>) -> Result<(), PipelineError> {
@@ -95,9 +123,12 @@ impl Judge {
 
     /// One verdict for each item. When a batch fails, its items are tried one by one, so that one text the model
     /// cannot take does not hold up the others.
-    async fn score(&self, batch: &[Pending]) -> Result<Vec<Option<Verdict>>, ScoreError> {
+    async fn score(&self, batch: &[&Pending]) -> Result<Vec<Option<Verdict>>, ScoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let (_at_work, started) = (self.persist.begin(), Instant::now());
-        match self.scorer.score(batch.iter().map(text).collect()).await {
+        match self.scorer.score(batch.iter().copied().map(text).collect()).await {
             Ok(verdicts) => {
                 self.tally.scored(batch.len(), started.elapsed());
                 return Ok(verdicts.into_iter().map(Some).collect());
@@ -122,24 +153,44 @@ impl Judge {
     async fn judge(
         &self,
         pending: Pending,
-        verdict: Option<Verdict>,
+        print: Option<Print>,
+        said: Option<Said>,
         model: &ModelInfo,
+        memory: &mut Memory,
     ) -> Result<Judged, PipelineError> {
-        let Some(mut verdict) = verdict else { return Ok(Judged { row: pending.row, score: None, alert: None }) };
-        let score = verdict.score();
-        if !self.rule.is_met_by(&verdict) {
-            return Ok(Judged { row: pending.row, score: Some(score), alert: None });
-        }
+        let row = pending.row;
+        let verdict = match said {
+            None => return Ok(Judged { row, score: None, alert: None }),
+            Some(Said::Irrelevant(score)) => {
+                memory.remember(print, &Said::Irrelevant(score));
+                return Ok(Judged { row, score: Some(score), alert: None });
+            }
+            Some(Said::Alert(verdict)) => self.explained(verdict, &pending).await?,
+        };
         let _at_work = self.persist.begin();
-        verdict.reasons = self.scorer.explain(text(&pending)).await?;
-        let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
-        let entry = &pending.item.entry;
+        let (entry, score) = (&pending.item.entry, verdict.score());
         let named = self.actors.extract(&entry.title, &entry.summary);
-        let alert = Alert::new(&pending, &verdict, &named, held_to, Utc::now());
+        let (story, sighting) = memory.place(&pending, &verdict, &named, print);
+        let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
+        let alert = Alert::new(&pending, &verdict, &named, &story, held_to, Utc::now());
         let line =
             serde_json::to_string(&alert).map_err(|source| crate::store::StoreError::Row { what: "alert", source })?;
-        tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score, "alert");
-        Ok(Judged { row: pending.row, score: Some(score), alert: Some((alert.id().to_owned(), line)) })
+        let id = alert.id().to_owned();
+        tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score,
+            story = %story.story, "alert");
+        memory.remember(print, &Said::Alert(verdict));
+        Ok(Judged { row, score: Some(score), alert: Some(Raised { id, line, story: story.story, sighting }) })
+    }
+
+    /// The verdict with its reasons; those of the text that this one copies will do where they stand in it too.
+    async fn explained(&self, mut verdict: Verdict, pending: &Pending) -> Result<Verdict, PipelineError> {
+        let entry = &pending.item.entry;
+        let stands = |span: &str| entry.title.contains(span) || entry.summary.contains(span);
+        if verdict.reasons.is_empty() || !verdict.reasons.iter().all(|reason| stands(&reason.text)) {
+            let _at_work = self.persist.begin();
+            verdict.reasons = self.scorer.explain(text(pending)).await?;
+        }
+        Ok(verdict)
     }
 }
 
@@ -152,6 +203,21 @@ impl AlertRule {
         };
         probability >= self.threshold
     }
+
+    /// What a verdict comes to.
+    fn said(&self, verdict: Verdict) -> Said {
+        if self.is_met_by(&verdict) { Said::Alert(verdict) } else { Said::Irrelevant(verdict.score()) }
+    }
+
+    /// Who judges by this rule.
+    fn name(&self, model: &ModelInfo) -> String {
+        format!("{} {:?} {}", model.id, self.on, self.threshold)
+    }
+}
+
+fn print(pending: &Pending) -> Option<Print> {
+    let Entry { title, summary, .. } = &pending.item.entry;
+    Print::of(title, summary)
 }
 
 fn text(pending: &Pending) -> Text {

@@ -2,6 +2,7 @@
 
 mod failing;
 mod resume;
+mod tell;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(super) struct Lane {
     leave: CancellationToken,
     /// Read and not yet settled, in order.
     ahead: VecDeque<Waiting>,
+    /// Those of them that the sink is not told of.
+    untold: HashSet<i64>,
     /// The last alert that was read.
     read: i64,
     /// The last alert that is marked.
@@ -58,6 +61,7 @@ impl Lane {
             tally,
             leave,
             ahead,
+            untold: HashSet::new(),
             read: 0,
             marked: 0,
             has,
@@ -125,7 +129,8 @@ impl Lane {
     async fn refill(&mut self) -> Result<bool, PipelineError> {
         if self.ahead.is_empty() {
             let read = self.read;
-            self.ahead = self.persist.call(move |store| store.waiting(read, capacity::DELIVERY_BATCH)).await?.into();
+            let waiting = self.persist.call(move |store| store.waiting(read, capacity::DELIVERY_BATCH)).await?;
+            self.ahead = self.told(waiting).await?.into();
             self.read = self.ahead.back().map_or(self.read, |last| last.seq);
             if !self.ahead.is_empty() {
                 step::pass(Step::Read);
@@ -170,7 +175,7 @@ impl Lane {
         for alert in &self.ahead {
             let fate = if self.has.contains(&alert.alert_id) || self.held_before(&alert.alert_id) {
                 Fate::Has
-            } else if !self.outlet.filter.admits(alert) {
+            } else if self.untold.contains(&alert.seq) || !self.outlet.filter.admits(alert) {
                 Fate::Skip
             } else if room == 0 {
                 break;
@@ -189,6 +194,7 @@ impl Lane {
         self.has.extend(has);
         for alert in self.ahead.drain(..alerts) {
             self.has.remove(&alert.alert_id);
+            self.untold.remove(&alert.seq);
         }
         if alerts == 0 {
             return Ok(());

@@ -10,6 +10,7 @@ mod fetch;
 mod history;
 mod judge;
 mod lane;
+mod memory;
 mod persist;
 mod poll;
 mod pulse;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::Extractor;
 use crate::classify::{AlertOn, ScoreError, Worker};
+use crate::cluster::StoriesConfig;
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
 use crate::serve::{Serve, ServeConfig};
@@ -129,6 +131,8 @@ pub struct Flow {
     pub rule: AlertRule,
     /// Who is recognised in it.
     pub actors: Arc<Extractor>,
+    /// When alerts are of one story.
+    pub stories: StoriesConfig,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
@@ -241,7 +245,7 @@ fn judging(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, actors, outlets, handles, keep, mode, tally } = flow;
+    let Flow { store, scorer, rule, actors, stories, outlets, handles, keep, mode, tally } = flow;
     let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let shared = (persist.clone(), backlog.clone(), judge_wake);
@@ -250,6 +254,7 @@ fn judging(
         scorer,
         rule,
         actors,
+        stories,
         tally: tally.clone(),
         backlog,
         wake: deliver_wake,

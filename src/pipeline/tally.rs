@@ -23,6 +23,7 @@ pub struct Tally {
     alert: AtomicU64,
     irrelevant: AtomicU64,
     unscorable: AtomicU64,
+    copied: AtomicU64,
     delivered: AtomicU64,
     timing: Timing,
     sinks_behind: AtomicU64,
@@ -59,6 +60,9 @@ pub struct Totals {
     pub irrelevant: u64,
     /// Items the model could not judge.
     pub unscorable: u64,
+    /// Of the judged, those that took over the verdict of a text they copy.
+    #[serde(default)]
+    pub copied: u64,
     /// Alerts written to the main file.
     pub delivered: u64,
     /// Other sinks that have not taken all of their alerts.
@@ -125,6 +129,11 @@ impl Tally {
         self.unscorable.fetch_add(unscorable as u64, Ordering::Relaxed);
     }
 
+    /// Items took over the verdict of a text they copy.
+    pub fn copied(&self, count: usize) {
+        self.copied.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
     /// A batch of `items` texts was scored in `time`.
     pub fn scored(&self, items: usize, time: std::time::Duration) {
         self.timing.observe(items, time);
@@ -165,6 +174,7 @@ impl Tally {
             alert: read(&self.alert),
             irrelevant: read(&self.irrelevant),
             unscorable: read(&self.unscorable),
+            copied: read(&self.copied),
             delivered: read(&self.delivered),
             sinks_behind: read(&self.sinks_behind),
         }

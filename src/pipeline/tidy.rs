@@ -41,8 +41,8 @@ impl Tidy {
             }
         }
         if forgotten != Pruned::default() {
-            let Pruned { items, alerts, keys } = forgotten;
-            tracing::debug!(items, alerts, keys, "forgot what is older than [state] keeps");
+            let Pruned { items, alerts, keys, stories } = forgotten;
+            tracing::debug!(items, alerts, keys, stories, "forgot what is older than [state] keeps");
         }
         Ok(())
     }

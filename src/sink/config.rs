@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::filter::{Filter, Grade};
-use super::{Compression, FilePolicy, Format, Fsync, Keep, MAIN, Retry, Rotation};
+use super::{Compression, FilePolicy, Format, Fsync, Keep, MAIN, Retry, Rotation, Stories};
 use crate::item::Stage;
 
 /// The main alert file, and how every alert file is kept.
@@ -118,9 +118,9 @@ pub struct SinkConfig {
     /// Whether alerts of a backfill go there too.
     #[serde(default)]
     pub backfill: bool,
-    /// Whether only the first alert of a story does.
+    /// How much it is told of a story.
     #[serde(default)]
-    pub first_of_story: bool,
+    pub stories: Stories,
 
     /// File: its path, relative to the state directory.
     pub file: Option<PathBuf>,
@@ -175,7 +175,7 @@ impl SinkConfig {
         "tags",
         "languages",
         "backfill",
-        "first_of_story",
+        "stories",
         "file",
         "fsync",
         "fsync_interval",
@@ -204,7 +204,6 @@ impl SinkConfig {
             tags: self.tags.clone(),
             languages: self.languages.clone(),
             backfill: self.backfill,
-            first_of_story: self.first_of_story,
         }
     }
 

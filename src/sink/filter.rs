@@ -20,8 +20,6 @@ pub struct Filter {
     pub languages: Vec<String>,
     /// Alerts of a backfill too.
     pub backfill: bool,
-    /// Only the first alert of a story.
-    pub first_of_story: bool,
 }
 
 /// How much an item is about negotiation, as a filter names it.
@@ -44,8 +42,6 @@ struct Line {
     grade: Grades,
     stage: Guess,
     item: Item,
-    #[serde(default)]
-    story: Option<Story>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,12 +59,6 @@ struct Guess {
 #[derive(Debug, Deserialize)]
 struct Item {
     language: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Story {
-    #[serde(default)]
-    new: Option<bool>,
 }
 
 impl Filter {
@@ -96,7 +86,6 @@ impl Filter {
             && one_of(&self.grades, |grade| *grade == line.grade.most_probable())
             && one_of(&self.stages, |stage| *stage == line.stage.label)
             && one_of(&self.languages, |name| name.eq_ignore_ascii_case(primary) || name.eq_ignore_ascii_case(language))
-            && !(self.first_of_story && line.story.as_ref().is_some_and(|story| story.new == Some(false)))
     }
 
     fn admits_tags(&self, tags: &str) -> bool {
@@ -130,7 +119,7 @@ mod tests {
             "schema": "demarche.alert/1", "alert_id": "a", "origin": "live", "score": 0.8,
             "grade": {"negotiation": 0.8, "diplomacy": 0.15, "neither": 0.05},
             "stage": {"label": "held", "confidence": 0.7},
-            "item": {"language": "pt-BR"}, "story": {"id": "s", "new": false},
+            "item": {"language": "pt-BR"},
         });
         Waiting { seq: 1, alert_id: "a".into(), line: line.to_string(), tags: "[\"agency\",\"latam\"]".into() }
     }
@@ -153,7 +142,6 @@ mod tests {
             Filter { stages: vec![Stage::Agreed], ..plain() },
             Filter { tags: vec!["asia".into()], ..plain() },
             Filter { languages: vec!["en".into()], ..plain() },
-            Filter { first_of_story: true, ..plain() },
         ];
         assert!(kept.iter().all(|filter| filter.admits(&alert())), "{kept:?}");
         assert!(dropped.iter().all(|filter| !filter.admits(&alert())), "{dropped:?}");
@@ -166,12 +154,5 @@ mod tests {
         assert!(!Filter::default().admits(&alert));
         assert!(Filter { backfill: true, ..Filter::default() }.admits(&alert));
         assert!(Filter::everything().admits(&alert));
-    }
-
-    #[test]
-    fn a_line_without_a_story_is_the_first_of_its_own() {
-        let mut alert = alert();
-        alert.line = alert.line.replace("\"story\"", "\"other\"");
-        assert!(Filter { first_of_story: true, ..Filter::default() }.admits(&alert));
     }
 }

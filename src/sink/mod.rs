@@ -12,6 +12,7 @@ mod filter;
 mod open;
 mod retry;
 pub mod step;
+mod telling;
 mod webhook;
 
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Order, Part, Rota
 pub use filter::{Filter, Grade};
 pub use open::{OpenError, Parts, Secrets, open};
 pub use retry::{Next, Retry};
+pub use telling::{Stories, Telling, story_of, telling};
 pub use webhook::{Format, Webhook};
 
 use crate::store::Waiting;
@@ -103,6 +105,8 @@ pub struct Outlet {
     pub sink: Box<dyn Sink>,
     /// Which alerts it gets.
     pub filter: Filter,
+    /// How much it is told of a story.
+    pub stories: Stories,
     /// When it is tried again.
     pub retry: Retry,
     /// Whether it leads out of this machine: then it is not waited for when the run stops.
@@ -115,7 +119,8 @@ impl Outlet {
     /// The main alert file: everything, and a run that cannot write it has failed.
     pub fn main(file: FileSink) -> Self {
         let (name, address) = (MAIN.to_owned(), file.path().display().to_string());
-        Self { name, sink: Box::new(file), filter: Filter::everything(), retry: Retry::local(), remote: false, address }
+        let (filter, stories) = (Filter::everything(), Stories::All);
+        Self { name, sink: Box::new(file), filter, stories, retry: Retry::local(), remote: false, address }
     }
 
     /// Whether it is the main alert file.

@@ -98,7 +98,8 @@ fn outlet(config: &SinkConfig, parts: &Parts<'_>) -> Result<Outlet, OpenError> {
     let remote = config.kind != SinkKind::File;
     let retry = if remote { parts.delivery.retry() } else { Retry::local() };
     let address = hash(&address);
-    Ok(Outlet { name: config.name.clone(), sink, filter: config.filter(), retry, remote, address })
+    let (name, filter, stories) = (config.name.clone(), config.filter(), config.stories);
+    Ok(Outlet { name, sink, filter, stories, retry, remote, address })
 }
 
 fn webhook(config: &SinkConfig, parts: &Parts<'_>) -> Result<Webhook, String> {

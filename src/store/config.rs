@@ -9,6 +9,10 @@ use super::Keep;
 /// Keys are looked at when they are seen, and noted once a day: a shorter memory would forget what a feed still lists.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(2 * 86_400);
 
+/// How long after its end a story is still known: a sink that was down must be told of it as it was. One that is down for
+/// longer is told of its later alerts as of a story that begins.
+const SINK_DOWN: Duration = Duration::from_secs(14 * 86_400);
+
 /// Where state lives, and how long.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,9 +31,10 @@ pub struct StateConfig {
 }
 
 impl StateConfig {
-    /// How long what is kept.
-    pub fn keep(&self) -> Keep {
-        Keep { items: self.keep_items, alerts: self.keep_alerts, seen: self.keep_seen }
+    /// How long what is kept; stories are silent for `window` at most.
+    pub fn keep(&self, window: Duration) -> Keep {
+        let stories = window + SINK_DOWN;
+        Keep { items: self.keep_items, alerts: self.keep_alerts, seen: self.keep_seen, stories }
     }
 
     /// What is wrong with the values.

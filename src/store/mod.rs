@@ -17,6 +17,7 @@ mod place;
 mod prune;
 mod salvage;
 mod sinks;
+mod stories;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -41,16 +42,17 @@ use place::Place;
 pub use prune::{Hand, Keep, Pruned};
 pub use salvage::Salvaged;
 pub use sinks::{Failure, Settled, SinkState};
-pub use verdicts::{Judged, Pending};
+pub use verdicts::{Judged, Pending, Raised};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
     include_str!("migrations/0003_sink.sql"),
     include_str!("migrations/0004_ops.sql"),
-    include_str!("migrations/0006_backfill.sql"),
+    include_str!("migrations/0005_backfill.sql"),
+    include_str!("migrations/0006_story.sql"),
 ];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.

@@ -87,7 +87,8 @@ fn age(since: Option<i64>, now: DateTime<Utc>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{FeedSpec, Judged};
+    use crate::item::Identity;
+    use crate::store::{FeedSpec, Judged, Raised};
 
     #[test]
     fn what_waits_is_counted_with_its_age() {
@@ -101,7 +102,7 @@ mod tests {
         store.connection.execute(item, []).unwrap();
         let now = Utc::now();
         assert_eq!(store.standing(now).unwrap().pending, 1);
-        let alert = Some(("a".to_owned(), "{}".to_owned()));
+        let alert = Some(Raised::alone(Identity([0; 16]), "{}".to_owned()));
         store.commit_verdicts(&[Judged { row: 1, score: Some(0.9), alert }], now).unwrap();
         let standing = store.standing(now + chrono::TimeDelta::seconds(90)).unwrap();
         assert_eq!((standing.pending, standing.feeds.as_slice()), (0, [("new".to_owned(), 1)].as_slice()));

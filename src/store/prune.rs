@@ -19,6 +19,9 @@ pub const ROWS: usize = 200;
 /// Keys that one call looks at: some thirty pages.
 pub const KEYS: usize = 2_000;
 
+/// Stories that one call forgets at most: most have a few sightings, of half a kilobyte each.
+pub const STORIES: usize = 50;
+
 /// How long what is kept, and why: `[state]` of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -28,6 +31,8 @@ pub struct Keep {
     pub alerts: Duration,
     /// Keys, from the last document that listed them.
     pub seen: Duration,
+    /// Stories, from their last sighting.
+    pub stories: Duration,
 }
 
 /// Where the search for old keys has got to: it walks round the whole table, since an index by age would be as large again.
@@ -43,6 +48,8 @@ pub struct Pruned {
     pub alerts: usize,
     /// Keys.
     pub keys: usize,
+    /// Stories.
+    pub stories: usize,
 }
 
 impl Pruned {
@@ -51,11 +58,12 @@ impl Pruned {
         self.items += other.items;
         self.alerts += other.alerts;
         self.keys += other.keys;
+        self.stories += other.stories;
     }
 
     /// Whether there may be more of what goes in order of age.
     pub fn is_full(&self) -> bool {
-        self.items >= ROWS || self.alerts >= ROWS
+        self.items >= ROWS || self.alerts >= ROWS || self.stories >= STORIES
     }
 }
 
@@ -78,10 +86,12 @@ impl Store {
         let alerts = self.old(OLD_ALERTS, before(now, keep.alerts)).during(what)?;
         let items = self.old(OLD_ITEMS, before(now, keep.items)).during(what)?;
         let (keys, next) = self.old_keys(keep, hand, now).during(what)?;
-        let pruned = Pruned { items: items.len(), alerts: alerts.len(), keys: keys.len() };
+        let stories = self.old_stories(before(now, keep.stories)).during(what)?;
+        let pruned = Pruned { items: items.len(), alerts: alerts.len(), keys: keys.len(), stories: stories.len() };
         if pruned != Pruned::default() {
             let transaction = self.connection.transaction().during(what)?;
             forget(&transaction, &alerts, &items, &keys).during(what)?;
+            super::stories::forget(&transaction, &stories).during(what)?;
             transaction.commit().during(what)?;
         }
         Ok((pruned, next))
@@ -91,6 +101,12 @@ impl Store {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(named_params! { ":before": before, ":most": ROWS }, |row| row.get(0))?;
         rows.collect()
+    }
+
+    fn old_stories(&self, before: i64) -> rusqlite::Result<Vec<[u8; 16]>> {
+        let sql = "SELECT id FROM story WHERE last < ?1 ORDER BY last LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map(params![before, STORIES], |row| row.get(0))?.collect()
     }
 
     /// The keys to forget among the next ones behind `hand`, and where to go on.

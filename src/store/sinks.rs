@@ -1,5 +1,7 @@
 //! Where each sink has got to in the outbox, and what it refused.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -145,6 +147,23 @@ impl Store {
         transaction.commit().during(what)
     }
 
+    /// Which of the alerts, given with their stories' ids, begin their story for `sink`: the first for which this is asked, and
+    /// the same ones after a restart.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing is noted.
+    pub fn begin_stories(&mut self, sink: &str, alerts: &[(i64, String)]) -> Result<HashSet<i64>, StoreError> {
+        let what = "note the stories that a sink is told of";
+        let transaction = self.connection.transaction().during(what)?;
+        let mut begin = HashSet::new();
+        for (seq, story) in alerts {
+            let first = begins(&transaction, sink, *seq, story).during(what)?;
+            begin.extend(first.then_some(*seq));
+        }
+        transaction.commit().during(what)?;
+        Ok(begin)
+    }
+
     /// Notes that a sink failed.
     ///
     /// # Errors
@@ -159,6 +178,13 @@ impl Store {
             .during("note a sink's failure")?;
         Ok(())
     }
+}
+
+fn begins(connection: &Connection, sink: &str, seq: i64, story: &str) -> rusqlite::Result<bool> {
+    let sql = "INSERT OR IGNORE INTO told (sink, story, seq) VALUES (?1, unhex(?2), ?3)";
+    connection.prepare_cached(sql)?.execute(params![sink, story, seq])?;
+    let sql = "SELECT seq = ?3 FROM told WHERE sink = ?1 AND story = unhex(?2)";
+    connection.prepare_cached(sql)?.query_row(params![sink, story, seq], |row| row.get(0))
 }
 
 /// An alert is done with when every active sink that still takes alerts has settled it.

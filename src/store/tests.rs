@@ -61,7 +61,7 @@ impl Fixture {
             .map(|p| Judged {
                 row: p.row,
                 score: Some(0.5),
-                alert: alert.then(|| (p.item.id.to_string(), format!("{{\"row\":{}}}", p.row))),
+                alert: alert.then(|| Raised::alone(p.item.id, format!("{{\"row\":{}}}", p.row))),
             })
             .collect();
         self.store.commit_verdicts(&judged, now()).unwrap();

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::error::During;
 use super::items::Origin;
 use super::{Store, StoreError};
+use crate::cluster::Sighting;
 use crate::item::{Entry, Identity, Item, PublishedSource};
 
 /// An item that waits for its verdict.
@@ -30,8 +31,29 @@ pub struct Judged {
     pub row: i64,
     /// The calibrated score, if it could be judged.
     pub score: Option<f32>,
-    /// The alert's id and line, if it is one.
-    pub alert: Option<(String, String)>,
+    /// The alert, if it is one.
+    pub alert: Option<Raised>,
+}
+
+/// An alert, and its place among the stories.
+#[derive(Debug)]
+pub struct Raised {
+    /// The alert's id.
+    pub id: String,
+    /// Its line, without the newline.
+    pub line: String,
+    /// Its story.
+    pub story: Identity,
+    /// What the story knows it by.
+    pub sighting: Sighting,
+}
+
+impl Raised {
+    /// An alert that is a story of its own, for tests and benches.
+    pub fn alone(item: Identity, line: String) -> Self {
+        let sighting = Sighting { item, ..Sighting::default() };
+        Self { id: item.to_string(), line, story: Identity::of(&["story", &item.to_string()]), sighting }
+    }
 }
 
 impl Judged {
@@ -72,7 +94,7 @@ impl Store {
         self.connection.query_row(sql, [], |row| row.get(0)).during("count the waiting items")
     }
 
-    /// Commits verdicts and, with them, the outbox rows of those that are alerts.
+    /// Commits verdicts and, with them, the outbox rows and the stories of those that are alerts.
     ///
     /// # Errors
     /// When the database refuses; then nothing is stored.
@@ -89,10 +111,11 @@ impl Store {
 fn settle(connection: &Connection, judged: &Judged, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let sql = "UPDATE item SET outcome = ?2, score = ?3 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![judged.row, judged.outcome(), judged.score])?;
-    if let Some((alert_id, line)) = &judged.alert {
+    if let Some(alert) = &judged.alert {
         let sql = "INSERT INTO outbox (alert_id, item, line, created) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (alert_id) DO NOTHING";
-        connection.prepare_cached(sql)?.execute(params![alert_id, judged.row, line, now.timestamp_millis()])?;
+        connection.prepare_cached(sql)?.execute(params![alert.id, judged.row, alert.line, now.timestamp_millis()])?;
+        super::stories::note(connection, alert.story, &alert.sighting, now)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -92,6 +93,25 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits for a condition, `patience` at most; `log` says what went on when it was in vain.
+pub fn wait_until_or(what: &str, patience: Duration, log: impl Fn() -> String, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < patience, "waited in vain until {what}: {}", log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same where there is no log.
+pub fn wait_until(what: &str, patience: Duration, condition: impl FnMut() -> bool) {
+    wait_until_or(what, patience, String::new, condition);
+}
+
+/// Sends a signal by its name, as `kill` knows it.
+pub fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
 }
 
 pub fn read_alerts(path: &Path) -> Vec<Value> {

@@ -9,7 +9,7 @@ use crate::classify::STAGE_NAMES;
 
 /// Flags that choose alerts; all that are given must hold.
 #[derive(Debug, Args)]
-pub(super) struct FilterArgs {
+pub(in crate::cli) struct FilterArgs {
     /// Emitted at or after: a day (2026-06-01), a time (RFC 3339), or so long ago (24h, 7days).
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -25,6 +25,9 @@ pub(super) struct FilterArgs {
     /// Id, name or country of an actor; may be repeated (all of them).
     #[arg(long, value_name = "ACTOR")]
     actor: Vec<String>,
+    /// Place of the talks; may be repeated (all of them).
+    #[arg(long, value_name = "PLACE")]
+    place: Vec<String>,
     /// Id of a story, or its start.
     #[arg(long, value_name = "ID")]
     story: Option<String>,
@@ -35,14 +38,15 @@ pub(super) struct FilterArgs {
 
 /// The same, understood.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
-    min_score: f32,
-    stages: Vec<String>,
-    actors: Vec<String>,
-    story: Option<String>,
-    text: Option<String>,
+pub(in crate::cli) struct Filter {
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+    pub min_score: f32,
+    pub stages: Vec<String>,
+    pub actors: Vec<String>,
+    pub places: Vec<String>,
+    pub story: Option<String>,
+    pub text: Option<String>,
 }
 
 impl FilterArgs {
@@ -58,6 +62,7 @@ impl FilterArgs {
             min_score: self.min_score.unwrap_or(0.0),
             stages: self.stage.clone(),
             actors: self.actor.iter().map(lower).collect(),
+            places: self.place.iter().map(lower).collect(),
             story: self.story.clone(),
             text: self.text.as_ref().map(lower),
         })
@@ -73,6 +78,7 @@ impl Filter {
             && alert.score >= self.min_score
             && (self.stages.is_empty() || self.stages.contains(&alert.stage.label))
             && self.actors.iter().all(|actor| names(alert, actor))
+            && self.places.iter().all(|place| alert.places.iter().any(|one| one.to_lowercase() == *place))
             && self.story.as_ref().is_none_or(|id| alert.story.as_ref().is_some_and(|story| story.id.starts_with(id)))
             && self.text.as_ref().is_none_or(|text| says(alert, text))
     }
@@ -111,7 +117,7 @@ mod tests {
     fn alert() -> View {
         serde_json::from_str(
             r#"{"alert_id":"a1","emitted_at":"2026-06-09T12:00:00Z","score":0.8,"stage":{"label":"held"},
-            "item":{"title":"Talks in Muscat","summary":""},"story":{"id":"s77"},
+            "item":{"title":"Talks in Muscat","summary":""},"story":{"id":"s77"},"places":["Muscat"],
             "actors":[{"id":"RUS","name":"Russia"},{"id":"kremlin","name":"Kremlin","country":"RUS"}]}"#,
         )
         .unwrap()
@@ -136,6 +142,7 @@ mod tests {
         assert!(!takes(&["--min-score", "0.81"]));
         assert!(takes(&["--stage", "agreed", "--stage", "held"]) && !takes(&["--stage", "agreed"]));
         assert!(takes(&["--actor", "rus", "--actor", "Kremlin"]) && !takes(&["--actor", "RUS", "--actor", "USA"]));
+        assert!(takes(&["--place", "muscat"]) && !takes(&["--place", "Muscat", "--place", "Doha"]));
         assert!(takes(&["--story", "s7"]) && !takes(&["--story", "7"]));
         assert!(takes(&["--text", "muscat"]) && !takes(&["--text", "Geneva"]));
     }

@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::Exit;
-use super::filter::Filter;
-use super::{print, read};
+use super::read::{self, Line, View};
 
 /// How often the file is looked at: what a person takes for "at once", at next to no cost.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Prints the latest `limit` alerts, then the new ones until the process is ended.
-pub(super) fn run(path: &Path, filter: &Filter, limit: usize, json: bool) -> anyhow::Result<Exit> {
+/// Shows the latest `limit` alerts that are taken, then the new ones until the process is ended.
+pub(in crate::cli) fn run(
+    path: &Path,
+    takes: &dyn Fn(&View) -> bool,
+    limit: usize,
+    show: &dyn Fn(&Line) -> std::io::Result<()>,
+) -> anyhow::Result<Exit> {
     let mut tail = Tail::new(path)?;
     let mut latest = read::Latest::new(Some(limit));
     tail.reader.all(|line| {
-        if filter.takes(&line.view) {
+        if takes(&line.view) {
             latest.push(line);
         }
     })?;
-    print::list(latest.iter(), json)?;
+    latest.iter().try_for_each(show)?;
     loop {
         std::thread::sleep(LOOK);
-        for line in tail.fresh()? {
-            if filter.takes(&line.view) {
-                print::line(&line, json)?;
-            }
-        }
+        tail.fresh()?.iter().filter(|line| takes(&line.view)).try_for_each(show)?;
     }
 }
 

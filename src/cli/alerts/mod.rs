@@ -1,9 +1,9 @@
 //! `demarche alerts`: the alert file, read back.
 
-mod filter;
-mod follow;
-mod print;
-mod read;
+pub(super) mod filter;
+pub(super) mod follow;
+pub(super) mod print;
+pub(super) mod read;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,13 +35,13 @@ pub enum AlertsCommand {
 
 /// Which file is read.
 #[derive(Debug, Args)]
-struct Source {
+pub(super) struct Source {
     /// Alert file, over `output.file`; files it was rotated into are read first, compressed ones too.
     #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// The alerts as they stand in the file, one JSON object a line.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Arguments of `alerts list`.
@@ -83,7 +83,12 @@ pub(super) fn run(common: &Common, command: AlertsCommand) -> anyhow::Result<Exi
         AlertsCommand::List(args) => list(&setup, &args),
         AlertsCommand::Follow(args) => {
             let filter = args.filter.filter(Utc::now())?;
-            follow::run(&path(&setup, &args.source)?, &filter, args.limit, args.source.json)
+            let (takes, json) = (|view: &read::View| filter.takes(view), args.source.json);
+            let path = path(&setup, &args.source)?;
+            if !json {
+                print::heading()?;
+            }
+            follow::run(&path, &takes, args.limit, &|line| print::line(line, json))
         }
         AlertsCommand::Show(args) => show(&setup, &args),
     }
@@ -92,7 +97,7 @@ pub(super) fn run(common: &Common, command: AlertsCommand) -> anyhow::Result<Exi
 fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(Utc::now())?;
     let mut found = read::Latest::new(args.limit);
-    let unreadable = read::Reader::new(&path(setup, &args.source)?).each(|alert| {
+    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
         if filter.takes(&alert.view) {
             found.push(alert);
         }
@@ -103,7 +108,7 @@ fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
 
 fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
     let mut found = Vec::new();
-    let unreadable = read::Reader::new(&path(setup, &args.source)?).each(|alert| {
+    let unreadable = read::each(&path(setup, &args.source)?, |alert| {
         if alert.view.is_known_as(&args.id) {
             found.push(alert);
         }
@@ -122,7 +127,7 @@ fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn path(setup: &Setup, source: &Source) -> anyhow::Result<PathBuf> {
+pub(super) fn path(setup: &Setup, source: &Source) -> anyhow::Result<PathBuf> {
     let path = source.file.clone().unwrap_or_else(|| setup.alert_file());
     if path.as_os_str() == "-" {
         return Err(UsageError(

@@ -9,12 +9,17 @@ use super::read::{Line, View};
 /// The alerts under a heading, or as they are.
 pub(super) fn list<'a>(lines: impl Iterator<Item = &'a Line>, json: bool) -> io::Result<()> {
     if !json {
-        writeln!(io::stdout(), "{:<16}  score  stage    id        headline · feed", "emitted (UTC)")?;
+        heading()?;
     }
     for one in lines {
         line(one, json)?;
     }
     Ok(())
+}
+
+/// What stands above alerts in lines.
+pub(super) fn heading() -> io::Result<()> {
+    writeln!(io::stdout(), "{:<16}  score  stage    id        headline · feed", "emitted (UTC)")
 }
 
 /// One alert in a line.
@@ -46,8 +51,6 @@ pub(super) fn whole(view: &View) -> io::Result<()> {
         writeln!(out, "{}", plain(&view.item.summary))?;
     }
     let actors: Vec<&str> = view.actors.iter().map(|actor| actor.name.as_str()).collect();
-    let places: Vec<&str> =
-        view.places.iter().filter_map(|place| place.as_str().or_else(|| place.get("name")?.as_str())).collect();
     let story = view.story.as_ref();
     let story = story.map(|story| format!("{}, {} items from {} sources", story.id, story.size, story.sources));
     let rows = [
@@ -58,7 +61,7 @@ pub(super) fn whole(view: &View) -> io::Result<()> {
         ("score", format!("{:.3} (threshold {:.3}, {})", view.score, view.model.threshold, view.model.id)),
         ("stage", format!("{} ({:.2})", view.stage.label, view.stage.confidence)),
         ("actors", actors.join(", ")),
-        ("places", places.join(", ")),
+        ("places", view.places.join(", ")),
         ("story", story.unwrap_or_default()),
         ("alert id", view.alert_id.clone()),
         ("item id", view.item.id.clone()),
@@ -72,11 +75,11 @@ pub(super) fn whole(view: &View) -> io::Result<()> {
     Ok(())
 }
 
-fn time(time: Option<DateTime<Utc>>) -> String {
+pub(in crate::cli) fn time(time: Option<DateTime<Utc>>) -> String {
     time.map_or(String::new(), |time| time.format("%Y-%m-%d %H:%M").to_string())
 }
 
 /// A file may have been edited: nothing in it may steer the terminal.
-fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::exit::UsageError;
 use crate::item::Identity;
@@ -19,7 +19,7 @@ use crate::sink::{Order, walk};
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// A line of the file.
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// As it stands there.
     pub line: String,
     /// What is shown and asked of it.
@@ -34,9 +34,9 @@ impl Line {
 }
 
 /// The fields that are shown and filtered by. What a line lacks (an older program wrote it) is empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct View {
+pub(in crate::cli) struct View {
     pub alert_id: String,
     pub emitted_at: Option<DateTime<Utc>>,
     pub origin: String,
@@ -47,27 +47,27 @@ pub(super) struct View {
     pub feed: Feed,
     pub story: Option<Story>,
     pub actors: Vec<Actor>,
-    pub places: Vec<serde_json::Value>,
+    pub places: Vec<String>,
     pub model: Model,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Stage {
+pub(in crate::cli) struct Stage {
     pub label: String,
     pub confidence: f32,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Reason {
+pub(in crate::cli) struct Reason {
     pub text: String,
     pub weight: f32,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Item {
+pub(in crate::cli) struct Item {
     pub id: String,
     pub title: String,
     pub summary: String,
@@ -75,32 +75,34 @@ pub(super) struct Item {
     pub published: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Feed {
+pub(in crate::cli) struct Feed {
     pub url: String,
     pub title: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Story {
+pub(in crate::cli) struct Story {
     pub id: String,
+    pub first_seen: Option<DateTime<Utc>>,
     pub size: u64,
     pub sources: u64,
+    pub events: Vec<serde_json::Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Actor {
+pub(in crate::cli) struct Actor {
     pub id: String,
     pub name: String,
     pub country: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Model {
+pub(in crate::cli) struct Model {
     pub id: String,
     pub threshold: f32,
 }
@@ -112,9 +114,19 @@ impl View {
     }
 }
 
+/// Calls `take` for every alert, oldest first; returns how many lines or files could not be read (they are named in the log).
+pub(in crate::cli) fn each(path: &Path, take: impl FnMut(Line)) -> anyhow::Result<usize> {
+    let (files, unreadable) = Reader::new(path).all(take)?;
+    if files == 0 {
+        let what = format!("read {}: there is no alert file yet; name one with --file or --state", path.display());
+        return Err(UsageError(what).into());
+    }
+    Ok(unreadable)
+}
+
 /// The alert file and the files it was rotated into, read so that every alert is met once: in whichever of them it stands, and
 /// though a file is moved, copied or edited meanwhile.
-pub(super) struct Reader {
+pub(in crate::cli) struct Reader {
     path: PathBuf,
     /// The alerts that were met, by the hashes of their ids: some bytes for each.
     seen: HashSet<Identity>,
@@ -125,18 +137,7 @@ impl Reader {
         Self { path: path.to_owned(), seen: HashSet::new() }
     }
 
-    /// Calls `take` for every alert, oldest first; returns how many lines or files could not be read (they are named in the log).
-    pub fn each(&mut self, take: impl FnMut(Line)) -> anyhow::Result<usize> {
-        let (files, unreadable) = self.all(take)?;
-        if files == 0 {
-            let path = self.path.display();
-            let what = format!("read {path}: there is no alert file yet; name one with --file or --state");
-            return Err(UsageError(what).into());
-        }
-        Ok(unreadable)
-    }
-
-    /// The same, and how many files there are: none is no error.
+    /// Calls `take` for every alert, oldest first; returns how many files there are, and how many lines or files could not be read.
     pub fn all(&mut self, mut take: impl FnMut(Line)) -> anyhow::Result<(usize, usize)> {
         let seen = &mut self.seen;
         let mut once = |line: Line| {
@@ -219,14 +220,14 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// A line of the file as an alert.
-pub(super) fn parse(bytes: &[u8]) -> Option<Line> {
+pub(in crate::cli) fn parse(bytes: &[u8]) -> Option<Line> {
     let line = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\n', '\r']);
     let view: View = serde_json::from_str(line).ok()?;
     (!view.alert_id.is_empty()).then(|| Line { line: line.to_owned(), view })
 }
 
 /// The last so many of what is pushed, or all of it.
-pub(super) struct Latest {
+pub(in crate::cli) struct Latest {
     lines: VecDeque<Line>,
     most: Option<usize>,
 }
@@ -262,7 +263,7 @@ mod tests {
 
     fn read(path: &Path) -> (String, usize) {
         let mut found = Vec::new();
-        let unreadable = Reader::new(path).each(|line| found.push(line)).unwrap();
+        let unreadable = each(path, |line| found.push(line)).unwrap();
         (ids(found), unreadable)
     }
 
@@ -277,7 +278,7 @@ mod tests {
         std::fs::write(dir.path().join("alerts-20260102T000000Z.jsonl.zst"), packed).unwrap();
         write("others.jsonl", &line("x"));
         assert_eq!(read(&dir.path().join("alerts.jsonl")), ("a b c d e".into(), 1));
-        let missing = Reader::new(&dir.path().join("none.jsonl")).each(|_| ()).unwrap_err().to_string();
+        let missing = each(&dir.path().join("none.jsonl"), |_| ()).unwrap_err().to_string();
         assert!(missing.contains("no alert file yet"), "{missing}");
     }
 
@@ -307,7 +308,7 @@ mod tests {
         close(1).unwrap();
         std::fs::write(&path, line("b")).unwrap();
         let mut reader = Reader::new(&path);
-        assert_eq!((reader.each(|_| ()).unwrap(), ids(reader.news().unwrap())), (0, String::new()));
+        assert_eq!((reader.all(|_| ()).unwrap(), ids(reader.news().unwrap())), ((2, 0), String::new()));
         std::fs::write(&path, line("b") + &line("c")).unwrap();
         close(2).unwrap();
         std::fs::write(&path, line("d")).unwrap();

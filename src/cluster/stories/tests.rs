@@ -19,13 +19,15 @@ fn sighting(event: u32, n: u32, hour: i64) -> Sighting {
         item: Identity::of(&[&event.to_string(), &n.to_string()]),
         at: at(hour),
         owner: format!("owner{}", n % 7),
+        stage: Stage::None,
+        print: None,
         vector: Vector(vector),
     }
 }
 
 #[test]
 fn forty_outlets_on_one_event_are_one_story_and_another_event_is_another() {
-    let mut stories = Stories::new(TERMS);
+    let mut stories = Stories::new(TERMS, &[5]);
     let mut last = None;
     for n in 0..40 {
         let one = stories.place(&sighting(1, n, i64::from(n)));
@@ -41,7 +43,7 @@ fn forty_outlets_on_one_event_are_one_story_and_another_event_is_another() {
 
 #[test]
 fn the_same_subject_after_the_window_is_another_story() {
-    let mut stories = Stories::new(TERMS);
+    let mut stories = Stories::new(TERMS, &[5]);
     let first = stories.place(&sighting(1, 0, 0));
     assert_eq!(stories.place(&sighting(1, 1, 71)).story, first.story);
     assert_ne!(stories.place(&sighting(1, 2, 71 + 73)).story, first.story);
@@ -49,12 +51,12 @@ fn the_same_subject_after_the_window_is_another_story() {
 
 #[test]
 fn a_restart_goes_on_where_the_run_before_stopped() {
-    let mut before = Stories::new(TERMS);
+    let mut before = Stories::new(TERMS, &[5]);
     let seen: Vec<(Sighting, Placement)> = (0..20)
         .map(|n| sighting(n % 4, n, i64::from(n)))
         .map(|sighting| (sighting.clone(), before.place(&sighting)))
         .collect();
-    let mut after = Stories::new(TERMS);
+    let mut after = Stories::new(TERMS, &[5]);
     seen.iter().for_each(|(sighting, placement)| after.remember(placement.story, sighting));
     for n in 20..30 {
         let next = sighting(n % 5, n, i64::from(n));
@@ -64,18 +66,18 @@ fn a_restart_goes_on_where_the_run_before_stopped() {
 
 #[test]
 fn memory_is_bounded_by_time_and_by_number() {
-    let mut stories = Stories::new(TERMS);
+    let mut stories = Stories::new(TERMS, &[5]);
     for event in 0..3000 {
         stories.place(&sighting(event, 0, i64::from(event)));
     }
     // Three days of one story an hour, and what has come since stories were last looked through.
     assert!(stories.len() <= 72 + 4, "{}", stories.len());
-    let mut crowded = Stories::new(TERMS);
+    let mut crowded = Stories::new(TERMS, &[5]);
     for event in 0..3000 {
         crowded.place(&sighting(event, 0, 0));
     }
     assert!(crowded.len() <= TERMS.max_stories, "{}", crowded.len());
-    let mut talkative = Stories::new(TERMS);
+    let mut talkative = Stories::new(TERMS, &[5]);
     (0..1000).for_each(|n| _ = talkative.place(&sighting(1, n, 0)));
     let terms: usize = talkative.live.values().map(|story| story.sum.len()).sum();
     assert!(terms <= 2 * STORY_TERMS, "{terms}");
@@ -83,9 +85,36 @@ fn memory_is_bounded_by_time_and_by_number() {
 
 #[test]
 fn a_sighting_without_terms_is_a_story_of_its_own() {
-    let mut stories = Stories::new(TERMS);
+    let mut stories = Stories::new(TERMS, &[5]);
     let empty = |n: u32| Sighting { vector: Vector::default(), ..sighting(1, n, 0) };
     assert_ne!(stories.place(&empty(1)).story, stories.place(&empty(2)).story);
+}
+
+#[test]
+fn a_story_tells_its_mark_its_stages_and_the_first_who_has_it_in_his_own_words() {
+    let mut stories = Stories::new(TERMS, &[3]);
+    let mut told = |n: u32, owner: &str, print: u64, stage: Stage| {
+        let sighting = Sighting { owner: owner.into(), print: Some(print), stage, ..sighting(1, n, i64::from(n)) };
+        stories.place(&sighting).events
+    };
+    assert_eq!(told(0, "agency.example", 0, Stage::Held), [Event::Begins]);
+    assert_eq!(told(1, "paper.example", 0b11, Stage::None), [], "a copy of the agency's text");
+    assert_eq!(
+        told(2, "desk.example", !0, Stage::Agreed),
+        [
+            Event::Stage { from: Stage::Held, to: Stage::Agreed },
+            Event::Size { mark: 3 },
+            Event::Corroborated { owners: 2 }
+        ]
+    );
+    assert_eq!(told(3, "desk.example", 0xffff, Stage::Agreed), []);
+}
+
+#[test]
+fn a_vector_comes_back_from_its_bytes() {
+    let vector = sighting(3, 4, 0).vector;
+    assert_eq!(Vector::from_bytes(&vector.to_bytes()), vector);
+    assert_eq!(Vector::from_bytes(&vector.to_bytes()[1..9]).0.len(), 1);
 }
 
 /// Share of pairs on which two partitions agree.
@@ -104,7 +133,7 @@ proptest! {
         events in 2u32..12,
     ) {
         let stories_of = |order: &[u32]| {
-            let mut stories = Stories::new(TERMS);
+            let mut stories = Stories::new(TERMS, &[5]);
             let mut placed = vec![Identity([0; 16]); order.len()];
             for n in order {
                 placed[*n as usize] = stories.place(&sighting(n % events, *n, i64::from(*n))).story;
@@ -118,7 +147,7 @@ proptest! {
 
     #[test]
     fn every_sighting_counts_in_exactly_one_story(events in proptest::collection::vec((0u32..9, 0i64..200), 1..80)) {
-        let mut stories = Stories::new(Terms { window: TimeDelta::days(30), ..TERMS });
+        let mut stories = Stories::new(Terms { window: TimeDelta::days(30), ..TERMS }, &[]);
         let mut sizes: HashMap<Identity, usize> = HashMap::new();
         for (n, (event, hour)) in (0u32..).zip(events) {
             let placement = stories.place(&sighting(event, n, hour));

@@ -13,8 +13,8 @@ use super::*;
 use crate::dedup::{self, IdentityPolicy};
 use crate::item::Entry;
 use crate::pipeline::{Mode, Pulse};
-use crate::sink::{Delivery, Filter, Retry, Sink, SinkError};
-use crate::store::{FeedSpec, Intake, Judged, Origin, Poll, SinkState, Store, StoreHandle, Waiting};
+use crate::sink::{Delivery, Filter, Retry, Sink, SinkError, Stories};
+use crate::store::{FeedSpec, Intake, Judged, Origin, Poll, Raised, SinkState, Store, StoreHandle, Waiting};
 
 /// What a made-up sink has taken, and what it is to answer.
 #[derive(Default)]
@@ -92,7 +92,15 @@ impl Sink for Made {
 fn outlet(name: &str, sink: &Made) -> Outlet {
     let retry = Retry { first: Duration::from_millis(1), ..Retry::local() };
     let (filter, address) = (Filter::everything(), name.to_owned());
-    Outlet { name: name.into(), sink: Box::new(sink.clone()), filter, retry, remote: false, address }
+    Outlet {
+        name: name.into(),
+        sink: Box::new(sink.clone()),
+        filter,
+        stories: Stories::All,
+        retry,
+        remote: false,
+        address,
+    }
 }
 
 /// A store with `count` alerts in its outbox, and these sinks.
@@ -108,8 +116,10 @@ fn store(dir: &tempfile::TempDir, count: usize, sinks: &[&str]) -> Store {
     let intake = Intake { candidates: sorted.candidates, ..Intake::default() };
     let poll = Poll { feed, at: Utc::now(), origin: Origin::Live, health: None, own_title: None, intake };
     store.commit_polls(&[poll]).unwrap();
-    let alert = |row: i64| Judged { row, score: Some(0.9), alert: Some((format!("id-{row}"), "{}".into())) };
-    let judged: Vec<Judged> = store.pending(count).unwrap().iter().map(|pending| alert(pending.row)).collect();
+    let raised = |row: i64, item| Raised { id: format!("id-{row}"), ..Raised::alone(item, "{}".into()) };
+    let alert = |row: i64, item| Judged { row, score: Some(0.9), alert: Some(raised(row, item)) };
+    let judged: Vec<Judged> =
+        store.pending(count).unwrap().iter().map(|pending| alert(pending.row, pending.item.id)).collect();
     store.commit_verdicts(&judged, Utc::now()).unwrap();
     store
 }

@@ -6,12 +6,13 @@ use super::*;
 use crate::dedup;
 use crate::item::Entry;
 use crate::schedule::History;
-use crate::store::{FeedSpec, Health, Hub, Intake, Judged, Origin, Poll, PollCounts, Settled};
+use crate::store::{FeedSpec, Health, Hub, Intake, Judged, Origin, Poll, PollCounts, Raised, Settled};
 
 const KEEP: Keep = Keep {
     items: Duration::from_secs(30 * 86_400),
     alerts: Duration::from_secs(60 * 86_400),
     seen: Duration::from_secs(90 * 86_400),
+    stories: Duration::from_secs(17 * 86_400),
 };
 
 struct Fixture {
@@ -83,7 +84,7 @@ impl Fixture {
             .map(|pending| Judged {
                 row: pending.row,
                 score: Some(0.5),
-                alert: (pending.row % nth == 0).then(|| (pending.item.id.to_string(), "{}".repeat(500))),
+                alert: (pending.row % nth == 0).then(|| Raised::alone(pending.item.id, "{}".repeat(500))),
             })
             .collect();
         self.store.commit_verdicts(&judged, self.now).unwrap();
@@ -121,9 +122,17 @@ fn items_go_by_age_then_alerts_then_what_was_known_of_them() {
     assert_eq!(fixture.prune(), Pruned::default());
     fixture.pass(31);
     fixture.document(1, 10..11);
-    assert_eq!(fixture.prune(), Pruned { items: 5, alerts: 0, keys: 0 }, "an item stays as long as its alert");
+    assert_eq!(
+        fixture.prune(),
+        Pruned { items: 5, alerts: 0, keys: 0, stories: 5 },
+        "an item stays as long as its alert"
+    );
     fixture.pass(30);
-    assert_eq!(fixture.prune(), Pruned { items: 4, alerts: 4, keys: 0 }, "the newest alert stays, and its item");
+    assert_eq!(
+        fixture.prune(),
+        Pruned { items: 4, alerts: 4, keys: 0, stories: 0 },
+        "the newest alert stays, and its item"
+    );
     fixture.pass(60);
     fixture.document(1, 11..12);
     assert_eq!(fixture.prune().keys, 9 * 3, "three keys of each item whose row is gone");
@@ -138,7 +147,7 @@ fn what_waits_stays_whatever_its_age() {
     assert_eq!(fixture.prune(), Pruned::default(), "no verdict yet");
     fixture.judge(1);
     fixture.pass(400);
-    assert_eq!(fixture.prune(), Pruned::default(), "not delivered yet");
+    assert_eq!(fixture.prune(), Pruned { stories: 4, ..Pruned::default() }, "not delivered yet");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::*;
 use crate::dedup;
 use crate::item::Entry;
-use crate::store::{FeedOrigin, FeedSpec, Intake, Judged, Origin, Poll, Settled};
+use crate::store::{FeedOrigin, FeedSpec, Intake, Judged, Origin, Poll, Raised, Settled};
 
 const FEED: &str = "https://a.example/";
 const ITEMS: usize = 60;
@@ -51,7 +51,7 @@ fn poll(store: &mut Store) {
 fn judge(store: &mut Store, most: usize) {
     let judged = |pending: &crate::store::Pending| {
         let number: usize = pending.item.entry.title.trim_start_matches("Item ").parse().unwrap();
-        let alert = number.is_multiple_of(2).then(|| (pending.item.id.to_string(), "x".repeat(400)));
+        let alert = number.is_multiple_of(2).then(|| Raised::alone(pending.item.id, "x".repeat(400)));
         Judged { row: pending.row, score: Some(0.5), alert }
     };
     let judged: Vec<Judged> = store.pending(most).unwrap().iter().map(judged).collect();

@@ -50,6 +50,7 @@ fn verdict(relevant: bool) -> Verdict {
         grade: GradeProbs { negotiation, diplomacy: 0.0, neither: 1.0 - negotiation },
         stage: StageGuess { label: Stage::Held, confidence: 1.0 },
         reasons: Vec::new(),
+        embedding: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn verdict() -> Verdict {
         grade: GradeProbs { negotiation: 0.0, diplomacy: 0.0, neither: 1.0 },
         stage: StageGuess { label: Stage::None, confidence: 1.0 },
         reasons: Vec::new(),
+        embedding: None,
     }
 }
 

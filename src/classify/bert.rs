@@ -14,11 +14,11 @@ use super::calibrate::probabilities;
 use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
-use crate::item::Verdict;
+use crate::item::{Embedding, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 pub use network::{Batch, Network, is_tuned};
-pub use packed::Packed;
+pub use packed::{Output, Packed};
 
 /// Name and version of how text goes in: title and summary as a pair, lower-cased word pieces, cut to the manifest's
 /// `max_tokens`, mean of the token states. Raise the number with any change to it.
@@ -78,9 +78,13 @@ impl Scorer for BertScorer {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; texts.len()];
         for batch in bucketed(&encoded, self.batch_items, self.batch_tokens) {
             let items: Vec<&Encoded> = batch.iter().map(|&i| &encoded[i]).collect();
-            let (grades, stages) = no_grad(|| self.network.logits(&items))?;
-            for ((&i, grade), stage) in batch.iter().zip(rows::<3>(&grades)?).zip(rows::<6>(&stages)?) {
-                verdicts[i] = Some(verdict(probabilities(&grade, self.temperature), &stage)?);
+            let output = no_grad(|| self.network.forward(&items))?;
+            let (grades, stages) = (rows::<3>(&output.grade)?, rows::<6>(&output.stage)?);
+            let about: Vec<f32> = output.about.reshape([-1]).try_into().map_err(inference)?;
+            let about = about.chunks_exact((about.len() / items.len()).max(1));
+            for (((&i, grade), stage), about) in batch.iter().zip(grades).zip(stages).zip(about) {
+                let verdict = verdict(probabilities(&grade, self.temperature), &stage)?;
+                verdicts[i] = Some(Verdict { embedding: Embedding::of(&self.info.id, about), ..verdict });
             }
         }
         Ok(verdicts.into_iter().flatten().collect())
@@ -118,7 +122,7 @@ mod tests {
             encoder.encode(&Text::new(title, "Officials from both sides met for six hours in the lakeside town."))
         });
         let texts: Vec<&Encoded> = texts.iter().collect();
-        let (grade, stage) = no_grad(|| packed.logits(&texts)).expect("runs");
+        let Output { grade, stage, .. } = no_grad(|| packed.forward(&texts)).expect("runs");
         let (grade_there, stage_there) = no_grad(|| network.logits(&Batch::of(&texts), false)).expect("runs");
         let apart = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
         assert!(apart(&grade, &grade_there) < 1e-4 && apart(&stage, &stage_there) < 1e-4);

@@ -165,6 +165,7 @@ pub(crate) fn verdict(grade: [f32; 3], stage_logits: &[f32; 6]) -> Result<Verdic
         grade: GradeProbs { neither: grade[0], diplomacy: grade[1], negotiation: grade[2] },
         stage: StageGuess { label: STAGES[best], confidence: stage[best] },
         reasons: Vec::new(),
+        embedding: None,
     })
 }
 

@@ -178,7 +178,8 @@ impl Judge {
         let id = alert.id().to_owned();
         tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score,
             story = %story.story, "alert");
-        memory.remember(print, &Said::Alert(verdict));
+        // Without the embedding, which the alert line does not hold: what is said of a copy must not depend on a restart.
+        memory.remember(print, &Said::Alert(Verdict { embedding: None, ..verdict }));
         Ok(Judged { row, score: Some(score), alert: Some(Raised { id, line, story: story.story, sighting }) })
     }
 

@@ -81,6 +81,7 @@ impl Memory {
             owner: owner(pending),
             stage: if stage.confidence >= SURE { stage.label } else { Stage::None },
             print: print.map(|print| print.text),
+            embedding: verdict.embedding.clone(),
             vector: Vector::of(&item.entry.title, &item.entry.summary, named),
         };
         (self.stories.place(&sighting), sighting)

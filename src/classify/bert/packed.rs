@@ -50,6 +50,23 @@ struct Layer {
     narrow_norm: Affine,
 }
 
+/// What a forward pass gives, one row a text.
+pub struct Output {
+    /// Logits of the grades, `[texts, 3]`.
+    pub grade: Tensor,
+    /// Logits of the stages, `[texts, 6]`.
+    pub stage: Tensor,
+    /// What the texts are about, `[texts, width]`.
+    pub about: Tensor,
+}
+
+/// The mean of each text's token states, which lie end to end.
+fn pooled(states: &Tensor, lengths: &[i64]) -> Result<Tensor, ScoreError> {
+    let each = states.f_split_with_sizes(lengths, 0).map_err(inference)?;
+    let means: Vec<Tensor> = each.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
+    Tensor::f_stack(&means, 0).map_err(inference)
+}
+
 impl Packed {
     /// Takes the weights of a network with `layers` layers of `heads` attention heads.
     pub fn new(vs: &VarStore, layers: usize, heads: i64) -> Result<Self, ScoreError> {
@@ -88,20 +105,24 @@ impl Packed {
         })
     }
 
-    /// Grade and stage logits, one row a text.
-    pub fn logits(&self, texts: &[&Encoded]) -> Result<(Tensor, Tensor), ScoreError> {
+    /// Grade and stage logits, and what the texts are about: one row a text each. The latter is the mean of the token states
+    /// before the last layer, which bends everything towards the grades.
+    pub fn forward(&self, texts: &[&Encoded]) -> Result<Output, ScoreError> {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
         let mut x = self.embed(texts)?;
-        for layer in &self.layers {
+        let mut about = None;
+        for (number, layer) in self.layers.iter().enumerate() {
+            if number + 1 == self.layers.len() {
+                about = Some(pooled(&x, &lengths)?);
+            }
             let attended = self.attend(&layer.attend.linear(&x)?, &lengths)?;
             x = layer.output_norm.norm(&(layer.output.linear(&attended)? + x))?;
             let wide = layer.widen.linear(&x)?.f_gelu("none").map_err(inference)?;
             x = layer.narrow_norm.norm(&(layer.narrow.linear(&wide)? + x))?;
         }
-        let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
-        let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
-        let pooled = Tensor::f_stack(&means, 0).map_err(inference)?;
-        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
+        let pooled = pooled(&x, &lengths)?;
+        let (grade, stage) = (self.grade.linear(&pooled)?, self.stage.linear(&pooled)?);
+        Ok(Output { grade, stage, about: about.unwrap_or(pooled) })
     }
 
     fn embed(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {

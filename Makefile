@@ -111,6 +111,10 @@ deb-files:
 	$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/target/deb PREFIX=/usr
 	gzip -9n target/deb/usr/share/man/man1/demarche.1
 
+.PHONY: deb-check
+deb-check: ## Install that package in a clean Debian root and run it there (root, debootstrap)
+	.ci/deb-check
+
 .PHONY: clean
 clean: ## Remove what was built here (the cache stays)
 	$(CARGO) clean

@@ -52,3 +52,89 @@ fn an_edited_line_is_named_and_the_rest_is_shown() {
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout)), (Some(3), written.into()));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no alert"), "{output:?}");
 }
+
+/// A file in pieces: of every two alerts a closed file was made, compressed one way or another.
+fn rotated(compress: &str) -> (Program, Origin) {
+    let (origin, program) = (Origin::start(), Program::new());
+    for count in 1..=4 {
+        origin.serve("/feed", Response::feed(rss((0..count * 2).map(|id| (id, talks(id))))));
+        let mut command = program.once_command(&[origin.url("/feed")], &[]);
+        command.env("DEMARCHE_OUTPUT__ROTATE_SIZE", "1B").env("DEMARCHE_OUTPUT__COMPRESS", compress);
+        assert!(command.output().unwrap().status.success());
+    }
+    (program, origin)
+}
+
+/// The closed files, the oldest first: their names are times, and the second one of a second has no `-`.
+fn closed(program: &Program) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(program.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut closed: Vec<_> = entries.filter(|path| path.to_str().unwrap().contains("/alerts-")).collect();
+    closed.sort_by_key(|path| (path.metadata().unwrap().modified().unwrap(), path.clone()));
+    closed
+}
+
+fn ids(lines: &[String]) -> Vec<String> {
+    lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["alert_id"].to_string()).collect()
+}
+
+#[test]
+fn closed_files_are_read_too_packed_or_not_each_alert_once_in_order() {
+    for compress in ["zstd", "gzip", "none"] {
+        let (program, _origin) = rotated(compress);
+        assert!(closed(&program).len() >= 3, "{compress}");
+        let all = lines(&program, &["list", "--json"]);
+        let title =
+            |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["item"]["title"].to_string();
+        let rounds: Vec<usize> = all
+            .iter()
+            .map(|line| (0..8).find(|id| title(line).contains(&format!("round {id}:"))).unwrap() / 2)
+            .collect();
+        assert_eq!(rounds, [0, 0, 1, 1, 2, 2, 3, 3], "{compress}");
+        let first = ids(&all)[0].trim_matches('"').to_owned();
+        assert_eq!(lines(&program, &["show", "--json", &first]), all[..1], "{compress}");
+    }
+}
+
+#[test]
+fn a_closed_file_that_is_there_packed_and_plain_is_read_once() {
+    let (program, _origin) = rotated("zstd");
+    let all = lines(&program, &["list", "--json"]);
+    let packed = &closed(&program)[0];
+    let text = zstd::decode_all(std::fs::File::open(packed).unwrap()).unwrap();
+    std::fs::write(packed.with_extension(""), text).unwrap();
+    assert_eq!(lines(&program, &["list", "--json"]), all);
+}
+
+#[test]
+fn a_packed_file_that_is_cut_off_is_named_and_the_rest_is_shown() {
+    let (program, _origin) = rotated("zstd");
+    let all = lines(&program, &["list", "--json"]);
+    let cut = &closed(&program)[1];
+    let bytes = std::fs::read(cut).unwrap();
+    std::fs::write(cut, &bytes[..bytes.len() / 2]).unwrap();
+    let output = program.output(&["alerts", "list", "--json"]);
+    let shown: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(shown.len() < all.len() && shown.ends_with(&all[4..]) && shown.starts_with(&all[..2]), "{shown:?}");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains(cut.to_str().unwrap()) && log.contains("cannot read an old alert file"), "{log}");
+}
+
+#[test]
+fn follow_shows_what_is_there_and_what_comes_in_closed_files_too() {
+    use std::io::BufRead;
+    let (program, origin) = rotated("zstd");
+    let before = ids(&lines(&program, &["list", "--json"]));
+    let mut child = program::Running(program.spawn_piped(program.command(&["alerts", "follow", "--json", "-n", "99"])));
+    let mut shown = std::io::BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first: Vec<String> = shown.by_ref().take(before.len()).collect();
+    assert_eq!(ids(&first), before);
+    for count in 5..=6 {
+        origin.serve("/feed", Response::feed(rss((0..count * 2).map(|id| (id, talks(id))))));
+        let mut command = program.once_command(&[origin.url("/feed")], &[]);
+        command.env("DEMARCHE_OUTPUT__ROTATE_SIZE", "1B");
+        assert!(command.output().unwrap().status.success());
+    }
+    let next: Vec<String> = shown.take(4).collect();
+    assert_eq!(ids(&next), ids(&lines(&program, &["list", "--json"]))[8..]);
+}

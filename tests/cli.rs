@@ -63,6 +63,28 @@ fn score_tells_talks_from_weather() {
 }
 
 #[test]
+fn score_alerts_on_what_the_configuration_says() {
+    let program = Program::new();
+    // Foreign policy without talks: below the threshold of one rule, above that of the other.
+    let text = "Foreign ministry recalls its ambassador over the sanctions and expels two diplomats";
+    let scored = |on: &str| {
+        let mut command = program.command(&["score", "--json", text]);
+        let output = command.env("DEMARCHE_MODEL__ALERT_ON", on).output().unwrap();
+        json_lines(output).remove(0)
+    };
+    let (talks, all) = (scored("negotiation"), scored("diplomacy"));
+    assert_eq!(talks["grade"], all["grade"]);
+    let probability = |grade: &str| talks["grade"][grade].as_f64().unwrap();
+    let (least, least_of_all) = (talks["threshold"].as_f64().unwrap(), all["threshold"].as_f64().unwrap());
+    assert!(probability("negotiation") < least && least != least_of_all, "{talks} {all}");
+    assert!(probability("negotiation") + probability("diplomacy") >= least_of_all, "{all}");
+    assert_eq!((&talks["alert"], &all["alert"]), (&false.into(), &true.into()), "{talks} {all}");
+    assert!(talks["reasons"].as_array().unwrap().is_empty() && !all["reasons"].as_array().unwrap().is_empty());
+    let output = program.command(&["score", text]).env("DEMARCHE_MODEL__ALERT_ON", "diplomacy").output().unwrap();
+    assert!(self::text(output.stdout).contains("  yes  "));
+}
+
+#[test]
 fn feeds_are_added_listed_exported_and_removed() {
     let program = Program::new();
     let add = ["feeds", "add", "https://a.example/feed", "https://b.example/feed", "--tag", "agency"];

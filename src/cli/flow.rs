@@ -169,7 +169,8 @@ fn open_sinks(setup: &Setup) -> anyhow::Result<Vec<Outlet>> {
     })
 }
 
-fn rule(model: &ClassifyConfig, scorer: &Worker) -> AlertRule {
+/// What is an alert by this configuration.
+pub(super) fn rule(model: &ClassifyConfig, scorer: &Worker) -> AlertRule {
     let info = scorer.model();
     let threshold = match model.alert_on {
         AlertOn::Negotiation => info.threshold,

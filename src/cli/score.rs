@@ -8,13 +8,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::UsageError;
-use super::flow::block_on;
+use super::flow::{block_on, rule};
 use super::paint::paint;
 use super::setup::{extractor, setup};
 use super::{Common, Exit, table};
 use crate::actors::{Actor, Named};
 use crate::classify::{Text, Worker};
 use crate::item::{GradeProbs, Reason, StageGuess, Verdict};
+use crate::pipeline::AlertRule;
 
 /// Arguments of `score`.
 #[derive(Debug, Args)]
@@ -52,6 +53,7 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
     let actors = extractor(&setup.loaded)?;
     block_on(async {
         let scorer = Worker::from_config(&setup.config().model).await?;
+        let rule = rule(&setup.config().model, &scorer);
         if !args.json {
             writeln!(std::io::stdout(), "score  alert  stage     text")?;
         }
@@ -61,13 +63,13 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
             let verdicts = scorer.score(texts.clone()).await?;
             for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
                 let named = actors.extract(&text.title, &text.summary);
-                if is_alert(&verdict, &scorer) {
+                if rule.is_met_by(&verdict) {
                     verdict.reasons = scorer.explain(text.clone()).await?;
                 }
                 if args.json {
-                    print_json(line, &verdict, &named, &scorer)?;
+                    print_json(line, &verdict, &named, (&rule, &scorer.model().id))?;
                 } else {
-                    print(&text, &verdict, &named, &scorer)?;
+                    print(&text, &verdict, &named, &rule)?;
                 }
             }
         }
@@ -102,30 +104,25 @@ fn text(line: &str) -> Text {
     Text::new(title, summary)
 }
 
-fn is_alert(verdict: &Verdict, scorer: &Worker) -> bool {
-    verdict.score() >= scorer.model().threshold
-}
-
-fn print_json(line: &str, verdict: &Verdict, named: &Named, scorer: &Worker) -> anyhow::Result<()> {
-    let model = scorer.model();
+fn print_json(line: &str, verdict: &Verdict, named: &Named, (rule, model): (&AlertRule, &str)) -> anyhow::Result<()> {
     let scored = Scored {
         text: line,
         score: verdict.score(),
-        alert: is_alert(verdict, scorer),
+        alert: rule.is_met_by(verdict),
         grade: verdict.grade,
         stage: verdict.stage,
         reasons: &verdict.reasons,
         actors: &named.actors,
         places: &named.places,
-        model: &model.id,
-        threshold: model.threshold,
+        model,
+        threshold: rule.threshold,
     };
     Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&scored)?)?)
 }
 
-fn print(text: &Text, verdict: &Verdict, named: &Named, scorer: &Worker) -> anyhow::Result<()> {
+fn print(text: &Text, verdict: &Verdict, named: &Named, rule: &AlertRule) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let alert = is_alert(verdict, scorer);
+    let alert = rule.is_met_by(verdict);
     let stage = table::word(&verdict.stage.label);
     let mark = if alert { "yes" } else { "" };
     let reasons = &verdict.reasons;

@@ -23,7 +23,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 pub use command::CommandSink;
 pub use config::{DeliveryConfig, OutputConfig, SinkConfig, SinkKind, problems};
 pub use error::{SinkError, Verdict};
-pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Rotation, alerted};
+pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Order, Part, Rotation, Walked, alerted, walk};
 pub use filter::{Filter, Grade};
 pub use open::{OpenError, Parts, Secrets, open};
 pub use retry::{Next, Retry};

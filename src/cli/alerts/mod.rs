@@ -36,7 +36,7 @@ pub enum AlertsCommand {
 /// Which file is read.
 #[derive(Debug, Args)]
 pub(super) struct Source {
-    /// Alert file, over `output.file`; files it was rotated into (alerts-….jsonl beside alerts.jsonl) are read first.
+    /// Alert file, over `output.file`; files it was rotated into are read first, compressed ones too.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The alerts as they stand in the file, one JSON object a line.

@@ -1,14 +1,18 @@
 //! The alert file and the files it was rotated into, line by line.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::super::exit::UsageError;
+use crate::item::Identity;
+use crate::sink::{Order, walk};
 
 /// Longest line that is taken for an alert, bytes: several times what an item can hold. A file that is no alert file must
 /// not be read into memory whole.
@@ -20,6 +24,13 @@ pub(in crate::cli) struct Line {
     pub line: String,
     /// What is shown and asked of it.
     pub view: View,
+}
+
+impl Line {
+    /// What makes two lines the same alert.
+    fn key(&self) -> Identity {
+        Identity::of(&[&self.view.alert_id])
+    }
 }
 
 /// The fields that are shown and filtered by. What a line lacks (an older program wrote it) is empty.
@@ -103,30 +114,109 @@ impl View {
     }
 }
 
-/// Calls `take` for every alert, oldest file first; returns how many lines are none (they are named in the log).
-pub(in crate::cli) fn each(path: &Path, mut take: impl FnMut(Line)) -> anyhow::Result<usize> {
+/// Calls `take` for every alert, oldest first; returns how many lines or files could not be read (they are named in the log).
+pub(in crate::cli) fn each(path: &Path, take: impl FnMut(Line)) -> anyhow::Result<usize> {
+    let (files, unreadable) = Reader::new(path).all(take)?;
+    if files == 0 {
+        let what = format!("read {}: there is no alert file yet; name one with --file or --state", path.display());
+        return Err(UsageError(what).into());
+    }
+    Ok(unreadable)
+}
+
+/// The alert file and the files it was rotated into, read so that every alert is met once: in whichever of them it stands, and
+/// though a file is moved, copied or edited meanwhile.
+pub(in crate::cli) struct Reader {
+    path: PathBuf,
+    /// The alerts that were met, by the hashes of their ids: some bytes for each.
+    seen: HashSet<Identity>,
+}
+
+impl Reader {
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: HashSet::new() }
+    }
+
+    /// Calls `take` for every alert, oldest first; returns how many files there are, and how many lines or files could not be read.
+    pub fn all(&mut self, mut take: impl FnMut(Line)) -> anyhow::Result<(usize, usize)> {
+        let seen = &mut self.seen;
+        let mut once = |line: Line| {
+            if seen.insert(line.key()) {
+                take(line);
+            }
+        };
+        if is_stream(&self.path) {
+            let text = File::open(&self.path).map(BufReader::new);
+            let unreadable = text.and_then(|text| lines(text, &self.path, &mut once));
+            return Ok((1, unreadable.map_err(|error| cannot(&self.path, &error))?));
+        }
+        let mut unreadable = 0;
+        let walked = walk(&self.path, Order::OldestFirst, |part| {
+            let name = part.path.clone();
+            unreadable += lines(part.text()?, &name, &mut once)?;
+            Ok(ControlFlow::Continue(()))
+        });
+        let walked = walked.map_err(|error| cannot(&self.path, &error))?;
+        Ok((walked.files, walked.unreadable + unreadable))
+    }
+
+    /// The alerts that came since the last look, also in files that were closed meanwhile.
+    pub fn news(&mut self) -> anyhow::Result<Vec<Line>> {
+        let (mut files, mut fresh) = (Vec::new(), HashSet::new());
+        let walked = walk(&self.path, Order::NewestFirst, |part| {
+            let (name, mut new, mut known) = (part.path.clone(), Vec::new(), false);
+            lines(part.text()?, &name, &mut |line| match line.key() {
+                key if self.seen.contains(&key) => known = true,
+                key if fresh.insert(key) => new.push(line),
+                _ => {}
+            })?;
+            files.push(new);
+            // What is known stands before what is not.
+            Ok(if known { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        walked.map_err(|error| cannot(&self.path, &error))?;
+        self.seen.extend(fresh);
+        Ok(files.into_iter().rev().flatten().collect())
+    }
+
+    /// Whether this alert is met for the first time.
+    pub fn is_new(&mut self, line: &Line) -> bool {
+        self.seen.insert(line.key())
+    }
+}
+
+/// Hands over the alerts in `text`; returns how many lines are none.
+fn lines(mut text: impl BufRead, name: &Path, take: &mut impl FnMut(Line)) -> io::Result<usize> {
     let mut unreadable = 0;
-    for file in files(path)? {
-        let open = File::open(&file).map_err(|error| cannot(&file, &error))?;
-        let mut reader = BufReader::new(open);
-        for number in 1_usize.. {
-            let mut bytes = Vec::new();
-            let read = std::io::Read::take(&mut reader, LONGEST).read_until(b'\n', &mut bytes);
-            match read.map_err(|error| cannot(&file, &error))? {
-                0 => break,
-                _ => match parse(&bytes) {
-                    Some(line) => take(line),
-                    // A last line without its end is being written just now.
-                    None if !bytes.ends_with(b"\n") => break,
-                    None => {
-                        tracing::warn!(file = %file.display(), line = number, "passed over a line that is no alert");
-                        unreadable += 1;
-                    }
-                },
+    for number in 1_usize.. {
+        let mut bytes = Vec::new();
+        let read = io::Read::take(&mut text, LONGEST).read_until(b'\n', &mut bytes)?;
+        let is_whole = bytes.ends_with(b"\n");
+        match parse(&bytes) {
+            _ if read == 0 => break,
+            Some(line) => take(line),
+            // A last line without its end is being written just now.
+            None if !is_whole && (read as u64) < LONGEST => break,
+            None => {
+                tracing::warn!(file = %name.display(), line = number, "passed over a line that is no alert");
+                unreadable += 1;
+                if !is_whole {
+                    text.skip_until(b'\n')?;
+                }
             }
         }
     }
     Ok(unreadable)
+}
+
+fn cannot(file: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!("read {}: {error}", file.display())
+}
+
+/// Whether it is what a shell puts in a file's place: `--file <(ssh desk cat alerts.jsonl)`. It can be read once, and has no
+/// files beside it.
+fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// A line of the file as an alert.
@@ -134,30 +224,6 @@ pub(in crate::cli) fn parse(bytes: &[u8]) -> Option<Line> {
     let line = std::str::from_utf8(bytes).ok()?.trim_end_matches(['\n', '\r']);
     let view: View = serde_json::from_str(line).ok()?;
     (!view.alert_id.is_empty()).then(|| Line { line: line.to_owned(), view })
-}
-
-/// The files that the alert file was rotated into, in order of their names (times), and the file itself.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let part = |text: Option<&std::ffi::OsStr>| text.and_then(|text| text.to_str()).unwrap_or_default().to_owned();
-    let (stem, end) = (part(path.file_stem()) + "-", part(path.extension()));
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
-        .unwrap_or_default();
-    files.retain(|file| part(file.file_name()).starts_with(&stem) && part(file.extension()) == end);
-    files.sort();
-    if path.exists() {
-        files.push(path.to_owned());
-    }
-    if files.is_empty() {
-        let what = format!("read {}: there is no alert file yet; name one with --file or --state", path.display());
-        return Err(UsageError(what).into());
-    }
-    Ok(files)
-}
-
-fn cannot(file: &Path, error: &std::io::Error) -> anyhow::Error {
-    anyhow::anyhow!("read {}: {error}", file.display())
 }
 
 /// The last so many of what is pushed, or all of it.
@@ -187,19 +253,69 @@ impl Latest {
 mod tests {
     use super::*;
 
+    fn line(id: &str) -> String {
+        format!("{{\"alert_id\":\"{id}\"}}\n")
+    }
+
+    fn ids(lines: Vec<Line>) -> String {
+        lines.into_iter().map(|line| line.view.alert_id).collect::<Vec<_>>().join(" ")
+    }
+
+    fn read(path: &Path) -> (String, usize) {
+        let mut found = Vec::new();
+        let unreadable = each(path, |line| found.push(line)).unwrap();
+        (ids(found), unreadable)
+    }
+
     #[test]
-    fn rotated_files_come_first_and_bad_lines_are_counted() {
+    fn rotated_files_come_first_packed_or_not_and_bad_lines_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        write("alerts.jsonl", "{\"alert_id\":\"c\"}\nnot one\n{\"alert_id\":\"d\"}\n{\"alert_id\":\"half");
-        write("alerts-20260102T000000Z.jsonl", "{\"alert_id\":\"b\"}\n");
+        write("alerts.jsonl", &(line("d") + "not one\n" + &line("e") + "{\"alert_id\":\"half"));
+        write("alerts-20260103T000000Z.jsonl", &line("c"));
         write("alerts-20260101T000000Z.jsonl", "{\"alert_id\":\"a\"}\r\n");
-        write("others.jsonl", "{\"alert_id\":\"x\"}\n");
-        let mut ids = Vec::new();
-        let unreadable = each(&dir.path().join("alerts.jsonl"), |line| ids.push(line.view.alert_id)).unwrap();
-        assert_eq!((ids.join(" ").as_str(), unreadable), ("a b c d", 1));
+        let packed = zstd::encode_all(line("b").as_bytes(), 1).unwrap();
+        std::fs::write(dir.path().join("alerts-20260102T000000Z.jsonl.zst"), packed).unwrap();
+        write("others.jsonl", &line("x"));
+        assert_eq!(read(&dir.path().join("alerts.jsonl")), ("a b c d e".into(), 1));
         let missing = each(&dir.path().join("none.jsonl"), |_| ()).unwrap_err().to_string();
         assert!(missing.contains("no alert file yet"), "{missing}");
+    }
+
+    #[test]
+    fn an_alert_that_stands_in_two_files_is_met_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        std::fs::write(&path, line("a") + &line("b")).unwrap();
+        std::fs::write(dir.path().join("alerts.jsonl.bak"), line("a")).unwrap();
+        assert_eq!(read(&path), ("a b".into(), 0));
+    }
+
+    #[test]
+    fn a_line_too_long_for_an_alert_hides_nothing_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        std::fs::write(&path, line("a") + &"x".repeat(LONGEST as usize + 7) + "\n" + &line("b")).unwrap();
+        assert_eq!(read(&path), ("a b".into(), 1));
+    }
+
+    #[test]
+    fn news_are_those_of_all_files_since_the_last_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        let close = |day: u32| std::fs::rename(&path, dir.path().join(format!("alerts-202601{day:02}T000000Z.jsonl")));
+        std::fs::write(&path, line("a")).unwrap();
+        close(1).unwrap();
+        std::fs::write(&path, line("b")).unwrap();
+        let mut reader = Reader::new(&path);
+        assert_eq!((reader.all(|_| ()).unwrap(), ids(reader.news().unwrap())), ((2, 0), String::new()));
+        std::fs::write(&path, line("b") + &line("c")).unwrap();
+        close(2).unwrap();
+        std::fs::write(&path, line("d")).unwrap();
+        close(3).unwrap();
+        std::fs::write(&path, line("e")).unwrap();
+        assert_eq!(ids(reader.news().unwrap()), "c d e");
+        assert_eq!(ids(reader.news().unwrap()), "");
     }
 
     #[test]

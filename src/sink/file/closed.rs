@@ -69,6 +69,11 @@ impl Names {
         Some(((at.and_utc(), count), is_compressed))
     }
 
+    /// When the file of this name was closed by us, and which of that second.
+    pub fn closed_at(&self, name: &str) -> Option<(DateTime<Utc>, u32)> {
+        self.read(name).map(|(at, _)| at)
+    }
+
     /// The closed files, the oldest first.
     pub fn list(&self) -> io::Result<Vec<Closed>> {
         let mut found = Vec::new();

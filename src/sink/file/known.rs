@@ -1,39 +1,30 @@
 //! What the alert file knows when the state does not: the items whose alerts stand in it.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::BufRead;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::tail::newest_first;
+use super::walk::{Order, walk};
 use crate::item::Identity;
 
 /// The items whose alerts stand in the alert file at `path` or in those it was rotated to. Lines that are no alerts are passed
 /// over; a file that cannot be read is named in the log.
 pub fn alerted(path: &Path) -> HashSet<Identity> {
     let mut items = HashSet::new();
-    for file in newest_first(path).unwrap_or_default() {
-        if let Err(error) = read(&file, &mut items) {
-            tracing::warn!(file = %file.display(), %error, "cannot read an alert file; its alerts may come again");
+    let walked = walk(path, Order::NewestFirst, |part| {
+        for line in part.text()?.split(b'\n') {
+            let Ok(alert) = serde_json::from_slice::<Alert>(&line?) else { continue };
+            items.extend(alert.item.id.parse::<Identity>().ok());
         }
+        Ok(ControlFlow::Continue(()))
+    });
+    if let Err(error) = walked {
+        tracing::warn!(path = %path.display(), %error, "cannot read the alert file; its alerts may come again");
     }
     items
-}
-
-fn read(path: &Path, items: &mut HashSet<Identity>) -> io::Result<()> {
-    let file = File::open(path)?;
-    let file: Box<dyn Read> = match path.extension().and_then(|end| end.to_str()) {
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        _ => Box::new(file),
-    };
-    for line in BufReader::new(file).split(b'\n') {
-        let Ok(alert) = serde_json::from_slice::<Alert>(&line?) else { continue };
-        items.extend(alert.item.id.parse::<Identity>().ok());
-    }
-    Ok(())
 }
 
 #[derive(Deserialize)]

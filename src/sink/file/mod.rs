@@ -8,6 +8,7 @@ mod config;
 mod known;
 mod rotate;
 mod tail;
+mod walk;
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -27,6 +28,7 @@ use crate::store::Waiting;
 
 pub use config::{Compression, FilePolicy, Fsync, Keep, Rotation};
 pub use known::alerted;
+pub use walk::{Order, Part, Walked, walk};
 
 /// How often a block is written anew because the file was removed at that very moment, before it counts as a failure.
 const REMOVED_AT_MOST: usize = 3;

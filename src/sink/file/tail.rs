@@ -1,21 +1,18 @@
 //! The end of the alert file: made whole at start, and compared with the outbox after a crash.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::ops::ControlFlow;
+use std::path::Path;
 
 use serde::Deserialize;
 
-use super::closed::Names;
+use super::walk::{Order, walk};
 use crate::sink::{AlertId, alert_number};
 
 /// How much is read at once when a file is read from its end, bytes.
 const CHUNK: u64 = 64 * 1024;
-
-/// How often the search begins anew because a file was moved (logrotate) while it went on.
-const MOVED_AT_MOST: usize = 3;
 
 /// Which of `waiting` stand in the alert file or in those it was rotated to. Alerts are written in order, so the search
 /// goes back from the last line of the newest file and ends with the first line of `settled`.
@@ -34,13 +31,13 @@ pub(super) fn written(
 
 /// The ids of the alerts in the alert file and in those it was rotated to, the newest `most`, sorted.
 pub(super) fn ids(path: &Path, most: usize) -> io::Result<Vec<AlertId>> {
-    let mut ids = Vec::new();
+    // Not a list: a file that is moved meanwhile is searched anew.
+    let mut ids = BTreeSet::new();
     search(path, &mut |id| {
         ids.extend(alert_number(id).filter(|_| ids.len() < most));
         ids.len() >= most
     })?;
-    ids.sort_unstable();
-    Ok(ids)
+    Ok(ids.into_iter().collect())
 }
 
 /// What is done with the id of each alert that is found; true ends the search.
@@ -48,63 +45,20 @@ type Look<'a> = dyn FnMut(&str) -> bool + 'a;
 
 /// Goes back through the alert file and those it was rotated to.
 fn search(path: &Path, look: &mut Look<'_>) -> io::Result<()> {
-    for _ in 0..MOVED_AT_MOST {
-        let (ended, moved) = search_once(path, look)?;
-        if ended || !moved {
-            break;
-        }
-    }
+    walk(path, Order::NewestFirst, |part| {
+        let ended = match part.plain() {
+            Ok(file) => backwards(file, look)?,
+            Err(packed) => forwards(packed.text()?, look)?,
+        };
+        Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
     Ok(())
 }
 
-/// Whether the search is at its end, and whether a file was moved or removed meanwhile.
-fn search_once(path: &Path, look: &mut Look<'_>) -> io::Result<(bool, bool)> {
-    let mut moved = false;
-    for file in newest_first(path)? {
-        match read(&file, look) {
-            Ok(true) => return Ok((true, moved)),
-            Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => moved = true,
-            Err(error) if file == path => return Err(error),
-            Err(error) => tracing::warn!(file = %file.display(), %error, "cannot read an old alert file; passed over"),
-        }
-    }
-    Ok((false, moved))
-}
-
-/// The alert file and those it was rotated to, by us or by logrotate.
-pub(super) fn newest_first(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let names = Names::of(path);
-    let mut closed: Vec<(SystemTime, PathBuf)> = Vec::new();
-    for entry in std::fs::read_dir(names.dir())? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(|name| names.is_sibling(name))
-            && let Ok(metadata) = entry.metadata()
-            && metadata.is_file()
-        {
-            closed.push((metadata.modified()?, entry.path()));
-        }
-    }
-    closed.sort();
-    let regular = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let current = regular.then(|| path.to_owned());
-    Ok(current.into_iter().chain(closed.into_iter().rev().map(|(_, path)| path)).collect())
-}
-
-/// Reads one file; whether the search has ended in it.
-fn read(path: &Path, look: &mut Look<'_>) -> io::Result<bool> {
-    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
-    match end {
-        "zst" => forwards(zstd::Decoder::new(File::open(path)?)?, look),
-        "gz" => forwards(flate2::read::MultiGzDecoder::new(File::open(path)?), look),
-        _ => backwards(File::open(path)?, look),
-    }
-}
-
 /// A compressed file can be read from its beginning only.
-fn forwards(file: impl Read, look: &mut Look<'_>) -> io::Result<bool> {
+fn forwards(text: impl BufRead, look: &mut Look<'_>) -> io::Result<bool> {
     let mut ended = false;
-    for line in BufReader::new(file).split(b'\n') {
+    for line in text.split(b'\n') {
         ended |= look_at(&line?, look);
     }
     Ok(ended)

@@ -203,3 +203,74 @@ fn metrics_and_health_are_served() {
     assert_eq!(service.get("/").0, 404);
     service.ends();
 }
+
+#[test]
+fn a_configuration_that_is_no_toml_is_refused_and_the_old_one_stays() {
+    let origin = Origin::start();
+    let a = feed(&origin, "/a", 0..5);
+    let mut service = Service::start(std::slice::from_ref(&a));
+    service.hears("READY=1");
+    std::fs::write(&service.config, "[schedule\nhost_gap = ").unwrap();
+    service.signal("HUP");
+    service.hears("RELOADING=1");
+    service.hears("READY=1");
+    service.waits_until("the refusal is logged", || service.log().contains("the new configuration is refused"));
+    assert!(service.log().contains("service.toml:1"), "{}", service.log());
+    let before = origin.requests("/a").len();
+    service.waits_until("polling goes on", || origin.requests("/a").len() > before + 2);
+    service.ends();
+}
+
+#[test]
+fn a_list_of_feeds_that_was_removed_is_refused_and_its_feeds_are_polled_on() {
+    let origin = Origin::start();
+    let a = feed(&origin, "/a", 0..5);
+    let opml = tempfile::tempdir().unwrap();
+    let list = opml.path().join("feeds.opml");
+    std::fs::write(&list, format!("<opml version=\"2.0\"><body><outline xmlUrl=\"{a}\"/></body></opml>")).unwrap();
+    let mut service = Service::start_with(&[], &format!("[feeds]\nopml = [\"{}\"]\n", list.display()));
+    service.hears("READY=1");
+    service.waits_until("the alerts are written", || service.alerts() == 5);
+    std::fs::remove_file(&list).unwrap();
+    service.signal("HUP");
+    service.hears("RELOADING=1");
+    service.hears("READY=1");
+    service.waits_until("the refusal is logged", || service.log().contains("the new configuration is refused"));
+    assert!(service.log().contains("feeds.opml"), "{}", service.log());
+    let before = origin.requests("/a").len();
+    service.waits_until("polling goes on", || origin.requests("/a").len() > before + 2);
+    origin.serve("/a", Response::feed(rss((0..7).map(|id| (id, talks(id))))));
+    service.waits_until("news are still alerted", || service.alerts() == 7);
+    service.ends();
+}
+
+#[test]
+fn a_sink_that_is_removed_with_a_backlog_holds_nothing_up_and_goes_on_where_it_was_when_it_is_back() {
+    let origin = Origin::start();
+    let a = feed(&origin, "/a", 0..3);
+    origin.serve("/hook", Response::status(500));
+    let quick = "[delivery]\nretry_first = \"20ms\"\nretry_longest = \"50ms\"\n";
+    let sink = format!("{quick}[[sink]]\nname = \"desk\"\ntype = \"webhook\"\nurl = \"{}\"\n", origin.url("/hook"));
+    let mut service = Service::start_with(std::slice::from_ref(&a), &sink);
+    service.hears("READY=1");
+    service.waits_until("it is tried", || origin.requests("/hook").len() > 2);
+    let reload = |service: &Service, more: &str| {
+        std::fs::write(&service.config, configuration(std::slice::from_ref(&a), more)).unwrap();
+        service.signal("HUP");
+        service.hears("RELOADING=1");
+        service.hears("READY=1");
+    };
+    reload(&service, quick);
+    origin.serve("/a", Response::feed(rss((0..6).map(|id| (id, talks(id))))));
+    service.waits_until("the file goes on", || service.alerts() == 6);
+    let tried = origin.requests("/hook").len();
+    origin.serve("/hook", Response::status(204));
+    reload(&service, &sink);
+    service.waits_until("it gets its backlog", || origin.requests("/hook").len() >= tried + 6);
+    let posts = origin.requests("/hook");
+    let posted =
+        |post: &support::Seen| serde_json::from_slice::<serde_json::Value>(&post.body).unwrap()["alert_id"].clone();
+    let file: Vec<_> = service.program.alerts().iter().map(|alert| alert["alert_id"].clone()).collect();
+    assert_eq!(posts[posts.len() - 6..].iter().map(posted).collect::<Vec<_>>(), file);
+    service.ends();
+}

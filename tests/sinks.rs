@@ -410,3 +410,25 @@ fn everything_that_is_wrong_with_a_sink_is_reported() {
         "{log}"
     );
 }
+
+#[test]
+fn a_daemon_ends_with_whoever_read_its_standard_output_and_keeps_what_was_not_taken() {
+    use std::io::BufRead;
+    let desk = Desk::new("", 2);
+    let mut command = desk.command(&["--out", "-"]);
+    let log = desk.program.dir.path().join("log");
+    command.stdout(std::process::Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+    let mut child = program::Running(command.spawn().unwrap());
+    let mut shown = std::io::BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first: Vec<String> = shown.by_ref().take(2).collect();
+    drop(shown);
+    desk.list(5);
+    wait_until("the daemon has ended", PATIENCE, || child.0.try_wait().unwrap().is_some());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(0), "{log}");
+    assert!(log.contains("nobody reads standard output any more"), "{log}");
+    let (code, log) = desk.once();
+    assert_eq!((code, desk.in_file().len()), (0, 3), "{log}");
+    let taken: Vec<Value> = first.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(taken.iter().all(|alert| !desk.in_file().contains(&alert["alert_id"].as_str().unwrap().to_owned())));
+}

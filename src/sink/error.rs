@@ -1,7 +1,7 @@
 //! Why a sink did not take an alert, and what that means for the next try.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,6 +67,12 @@ pub enum Verdict {
 }
 
 impl SinkError {
+    /// Whether whoever read standard output has gone: nobody can come back to that pipe.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Write { path, source }
+            if path == Path::new("-") && source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// What it means for the next try.
     pub fn verdict(&self) -> Verdict {
         match self {

@@ -29,9 +29,16 @@ impl Lane {
         self.outlet.retry.after(self.failing.as_ref().map(|(failure, _)| failure), error, now, chance)
     }
 
-    /// Takes note of a failure. A run that ends by itself has failed with its main file.
+    /// Takes note of a failure. A run that ends by itself has failed with its main file, and any run ends with whoever read its
+    /// standard output.
     pub(super) async fn failed(&mut self, next: Next, error: SinkError) -> Result<(), PipelineError> {
         let name = self.outlet.name.clone();
+        if self.outlet.is_main() && error.is_unread() {
+            tracing::warn!(
+                "nobody reads standard output any more: the run ends; alerts that were not taken wait in the state"
+            );
+            return Err(error.into());
+        }
         let failure = match next {
             Next::Park(_) => {
                 self.failing = None;

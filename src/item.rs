@@ -187,6 +187,18 @@ pub struct Plover {
 }
 
 impl Stage {
+    /// Its name, as lines and labelled files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Held => "held",
+            Self::Offer => "offer",
+            Self::Agreed => "agreed",
+            Self::Refused => "refused",
+            Self::None => "none",
+        }
+    }
+
     /// The PLOVER event type and the CAMEO code of a stage; ARCHITECTURE.md has the table with the reasons.
     pub fn plover(self) -> Option<Plover> {
         let (event_type, cameo) = match self {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::error::During;
 use super::{Store, StoreError};
 use crate::alert::verdict_of;
-use crate::classify::{STAGE_NAMES, STAGES, Text};
+use crate::classify::{STAGES, Text};
 use crate::cluster::copies::Said;
 use crate::cluster::{Sighting, Vector};
 use crate::item::{Embedding, Entry, Identity, Stage};
@@ -81,7 +81,7 @@ pub(super) fn note(
         story.0,
         sighting.at.timestamp_millis(),
         sighting.owner,
-        stage_name(sighting.stage),
+        sighting.stage.name(),
         sighting.print.map(u64::cast_signed),
         sighting.vector.to_bytes(),
         sighting.embedding.as_ref().map(Embedding::to_bytes),
@@ -130,12 +130,8 @@ fn said(row: &Row<'_>) -> Result<Option<(Text, Said)>, StoreError> {
     Ok(Some((Text::new(entry.title, entry.summary), said)))
 }
 
-fn stage_name(stage: Stage) -> &'static str {
-    STAGES.iter().zip(STAGE_NAMES).find(|(known, _)| **known == stage).map_or("none", |(_, name)| name)
-}
-
 fn stage_of(name: &str) -> Stage {
-    STAGES.iter().zip(STAGE_NAMES).find(|(_, known)| *known == name).map_or(Stage::None, |(stage, _)| *stage)
+    STAGES.into_iter().find(|stage| stage.name() == name).unwrap_or_default()
 }
 
 #[cfg(test)]

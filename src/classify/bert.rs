@@ -18,7 +18,7 @@ use crate::item::{Embedding, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 pub use network::{Batch, Network, is_tuned};
-pub use packed::{Output, Packed};
+pub use packed::Packed;
 
 /// Name and version of how text goes in: title and summary as a pair, lower-cased word pieces, cut to the manifest's
 /// `max_tokens`, mean of the token states. Raise the number with any change to it.
@@ -27,6 +27,9 @@ pub const FEATURES: &str = "wordpiece-pair-mean/1";
 /// The transformer as a [`Scorer`].
 pub struct BertScorer {
     network: Packed,
+    /// The base as it is: made to tell what texts are about, which the tuned layers have unlearned.
+    base: Packed,
+    base_sha256: String,
     encoder: Encoder,
     temperature: f32,
     batch_items: usize,
@@ -55,10 +58,13 @@ impl BertScorer {
         let tuned_layers = manifest.tuned_layers.ok_or_else(incomplete)?;
         let mut network = Network::open(base)?;
         same(&package.name, "base.sha256", &wanted.sha256, &network.base_sha256)?;
+        let base_layers = Packed::new(&network.vs, network.layers, network.heads)?.with_own_layers();
         network.overlay(package, tuned_layers)?;
         network.vs.freeze();
         Ok(Self {
             network: Packed::new(&network.vs, network.layers, network.heads)?,
+            base: base_layers,
+            base_sha256: network.base_sha256,
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
             batch_items: config.batch_items,
@@ -78,16 +84,18 @@ impl Scorer for BertScorer {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; texts.len()];
         for batch in bucketed(&encoded, self.batch_items, self.batch_tokens) {
             let items: Vec<&Encoded> = batch.iter().map(|&i| &encoded[i]).collect();
-            let output = no_grad(|| self.network.forward(&items))?;
-            let (grades, stages) = (rows::<3>(&output.grade)?, rows::<6>(&output.stage)?);
-            let about: Vec<f32> = output.about.reshape([-1]).try_into().map_err(inference)?;
-            let about = about.chunks_exact((about.len() / items.len()).max(1));
-            for (((&i, grade), stage), about) in batch.iter().zip(grades).zip(stages).zip(about) {
-                let verdict = verdict(probabilities(&grade, self.temperature), &stage)?;
-                verdicts[i] = Some(Verdict { embedding: Embedding::of(&self.info.id, about), ..verdict });
+            let (grades, stages) = no_grad(|| self.network.logits(&items))?;
+            for ((&i, grade), stage) in batch.iter().zip(rows::<3>(&grades)?).zip(rows::<6>(&stages)?) {
+                verdicts[i] = Some(verdict(probabilities(&grade, self.temperature), &stage)?);
             }
         }
         Ok(verdicts.into_iter().flatten().collect())
+    }
+
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        let pooled = no_grad(|| self.base.pooled(&[&self.encoder.encode(text)]))?;
+        let values: Vec<f32> = pooled.reshape([-1]).try_into().map_err(inference)?;
+        Ok(Embedding::of(&self.base_sha256, &values))
     }
 }
 
@@ -122,7 +130,7 @@ mod tests {
             encoder.encode(&Text::new(title, "Officials from both sides met for six hours in the lakeside town."))
         });
         let texts: Vec<&Encoded> = texts.iter().collect();
-        let Output { grade, stage, .. } = no_grad(|| packed.forward(&texts)).expect("runs");
+        let (grade, stage) = no_grad(|| packed.logits(&texts)).expect("runs");
         let (grade_there, stage_there) = no_grad(|| network.logits(&Batch::of(&texts), false)).expect("runs");
         let apart = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
         assert!(apart(&grade, &grade_there) < 1e-4 && apart(&stage, &stage_there) < 1e-4);

@@ -2,7 +2,7 @@
 
 use super::manifest::CascadeRule;
 use super::{AlertOn, ModelInfo, ScoreError, Scorer, Text};
-use crate::item::{Reason, Verdict};
+use crate::item::{Embedding, Reason, Verdict};
 
 /// A quick scorer in front of a careful one.
 pub struct Cascade<A, B> {
@@ -53,6 +53,10 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
 
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
         self.careful.explain(text)
+    }
+
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        self.careful.embed(text)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod worker;
 
 use std::path::PathBuf;
 
-use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
+use crate::item::{Embedding, GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
 pub use prefilter::Prefilter;
@@ -128,6 +128,20 @@ pub trait Scorer {
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
         reasons::by_occlusion(text, &mut |texts| self.score(texts))
     }
+
+    /// What the text is about, for scorers that have a sense of it.
+    fn embed(&mut self, _text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        Ok(None)
+    }
+}
+
+/// What there is to say of an alert besides its score.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explanation {
+    /// The spans on which the score rests.
+    pub reasons: Vec<Reason>,
+    /// What the text is about.
+    pub embedding: Option<Embedding>,
 }
 
 impl<S: Scorer + ?Sized> Scorer for Box<S> {
@@ -139,6 +153,9 @@ impl<S: Scorer + ?Sized> Scorer for Box<S> {
     }
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
         (**self).explain(text)
+    }
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        (**self).embed(text)
     }
 }
 

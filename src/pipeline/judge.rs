@@ -34,9 +34,10 @@ impl Judge {
     /// Judges what waits in the store until intake has closed and nothing waits, or the run stops.
     pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
         let model = self.scorer.model();
-        let mut memory = Memory::load(&self.persist, &self.stories, &self.rule.name(&model)).await?;
+        // Before anything else: what is taken in from now on is new, and not left over.
         let left = self.persist.call(|store| store.pending_count()).await?;
         self.tally.resumed(left);
+        let mut memory = Memory::load(&self.persist, &self.stories, &self.rule.name(&model)).await?;
         loop {
             if self.persist.stop.is_cancelled() {
                 return Ok(());
@@ -189,7 +190,8 @@ impl Judge {
         let stands = |span: &str| entry.title.contains(span) || entry.summary.contains(span);
         if verdict.reasons.is_empty() || !verdict.reasons.iter().all(|reason| stands(&reason.text)) {
             let _at_work = self.persist.begin();
-            verdict.reasons = self.scorer.explain(text(pending)).await?;
+            let explanation = self.scorer.explain(text(pending)).await?;
+            (verdict.reasons, verdict.embedding) = (explanation.reasons, explanation.embedding);
         }
         Ok(verdict)
     }

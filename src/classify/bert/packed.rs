@@ -40,6 +40,12 @@ impl Affine {
     }
 }
 
+impl Affine {
+    fn copied(self) -> Self {
+        Self { weight: self.weight.copy(), bias: self.bias.copy() }
+    }
+}
+
 struct Layer {
     /// Query, key and value, one under the other.
     attend: Affine,
@@ -50,21 +56,17 @@ struct Layer {
     narrow_norm: Affine,
 }
 
-/// What a forward pass gives, one row a text.
-pub struct Output {
-    /// Logits of the grades, `[texts, 3]`.
-    pub grade: Tensor,
-    /// Logits of the stages, `[texts, 6]`.
-    pub stage: Tensor,
-    /// What the texts are about, `[texts, width]`.
-    pub about: Tensor,
-}
-
-/// The mean of each text's token states, which lie end to end.
-fn pooled(states: &Tensor, lengths: &[i64]) -> Result<Tensor, ScoreError> {
-    let each = states.f_split_with_sizes(lengths, 0).map_err(inference)?;
-    let means: Vec<Tensor> = each.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
-    Tensor::f_stack(&means, 0).map_err(inference)
+impl Layer {
+    fn copied(self) -> Self {
+        Self {
+            attend: self.attend.copied(),
+            output: self.output.copied(),
+            output_norm: self.output_norm.copied(),
+            widen: self.widen.copied(),
+            narrow: self.narrow.copied(),
+            narrow_norm: self.narrow_norm.copied(),
+        }
+    }
 }
 
 impl Packed {
@@ -105,24 +107,30 @@ impl Packed {
         })
     }
 
-    /// Grade and stage logits, and what the texts are about: one row a text each. The latter is the mean of the token states
-    /// before the last layer, which bends everything towards the grades.
-    pub fn forward(&self, texts: &[&Encoded]) -> Result<Output, ScoreError> {
+    /// Grade and stage logits, one row a text.
+    pub fn logits(&self, texts: &[&Encoded]) -> Result<(Tensor, Tensor), ScoreError> {
+        let pooled = self.pooled(texts)?;
+        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
+    }
+
+    /// The mean of each text's token states, one row a text.
+    pub fn pooled(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
         let mut x = self.embed(texts)?;
-        let mut about = None;
-        for (number, layer) in self.layers.iter().enumerate() {
-            if number + 1 == self.layers.len() {
-                about = Some(pooled(&x, &lengths)?);
-            }
+        for layer in &self.layers {
             let attended = self.attend(&layer.attend.linear(&x)?, &lengths)?;
             x = layer.output_norm.norm(&(layer.output.linear(&attended)? + x))?;
             let wide = layer.widen.linear(&x)?.f_gelu("none").map_err(inference)?;
             x = layer.narrow_norm.norm(&(layer.narrow.linear(&wide)? + x))?;
         }
-        let pooled = pooled(&x, &lengths)?;
-        let (grade, stage) = (self.grade.linear(&pooled)?, self.stage.linear(&pooled)?);
-        Ok(Output { grade, stage, about: about.unwrap_or(pooled) })
+        let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
+        let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
+        Tensor::f_stack(&means, 0).map_err(inference)
+    }
+
+    /// The same with layers that nobody else writes to; the embeddings stay shared.
+    pub fn with_own_layers(self) -> Self {
+        Self { layers: self.layers.into_iter().map(Layer::copied).collect(), ..self }
     }
 
     fn embed(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {

@@ -82,7 +82,9 @@ impl Visit<'_> {
                 break;
             }
             self.frontier.asked += 1;
-            match self.get(&ask).await.and_then(|got| self.read(&ask, got)) {
+            let got = self.get(&ask).await.and_then(|got| self.read(&ask, got));
+            self.frontier.cut(self.web.max_pages);
+            match got {
                 Ok(Some(content)) => self.send(&ask, content, false).await?,
                 Ok(None) | Err(Trouble::End) => {}
                 Err(Trouble::Halt) => return Err(Stop::Halt),

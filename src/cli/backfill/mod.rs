@@ -189,7 +189,7 @@ impl Backfill {
         let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
         let live = live.clone();
         let taken = Box::new(move |batch: &Batch, counts: &SourceCounts| live.taken(batch.source, counts, batch.done));
-        let history = History { run: self.run, rejects, taken };
+        let history = History { run: self.run, rejects, taken, group: config.backfill.group };
         let (work, stopping) = (Arc::new(work), stop.clone());
         Ok(feed_history(flow, history, |batches| read_sources(plan, work, batches, stopping).boxed(), stop))
     }

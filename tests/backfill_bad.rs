@@ -102,12 +102,15 @@ fn overlapping(size: usize) -> Vec<u8> {
     let numbers = |numbers: &[(u32, usize)]| -> Vec<u8> {
         numbers.iter().flat_map(|(number, width)| number.to_le_bytes()[..*width].to_vec()).collect()
     };
-    let fixed = [(20, 2), (0, 2), (8, 2), (0, 4), (crc.sum(), 4), (packed.len() as u32, 4), (size as u32, 4), (1, 2)];
-    let mut zip = [b"PK\x03\x04".to_vec(), numbers(&fixed), numbers(&[(0, 2)]), b"x".to_vec(), packed].concat();
+    let fixed = [(20, 2), (0, 2), (8, 2), (0, 4), (crc.sum(), 4), (packed.len() as u32, 4), (size as u32, 4), (2, 2)];
+    let mut zip = [b"PK\x03\x04".to_vec(), numbers(&fixed), numbers(&[(0, 2)]), b"00".to_vec(), packed].concat();
     let (start, members) = (zip.len() as u32, 100);
-    for _ in 0..members {
+    for n in 0..members {
         let member = [b"PK\x01\x02".to_vec(), numbers(&[(20, 2)]), numbers(&fixed)].concat();
-        zip.extend([member, numbers(&[(0, 2), (0, 2), (0, 2), (0, 2), (0, 4), (0, 4)]), b"x".to_vec()].concat());
+        zip.extend(
+            [member, numbers(&[(0, 2), (0, 2), (0, 2), (0, 2), (0, 4), (0, 4)]), format!("{n:02}").into_bytes()]
+                .concat(),
+        );
     }
     let length = zip.len() as u32 - start;
     zip.extend(b"PK\x05\x06");
@@ -142,7 +145,8 @@ fn archives_end_at_their_size_and_at_their_ratio_however_it_is_hidden() {
 fn packed_files_within_an_archive_are_no_bombs_for_being_large() {
     // 80 MiB of items: far more than is read of the archive when its list of members is.
     let text: String = items(0..100) + &(" ".repeat(1_000) + "\n").repeat(80_000);
-    let noise: Vec<u8> = (0..400_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> =
+        (0_u64..60_000).flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..8].to_vec()).collect();
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("a.gz", zip::write::SimpleFileOptions::default()).unwrap();
     zip.write_all(&gzip([text.as_bytes(), &noise].concat())).unwrap();
@@ -155,12 +159,12 @@ fn packed_files_within_an_archive_are_no_bombs_for_being_large() {
     assert!(read <= packed && read > packed * 9 / 10, "{read} of {packed} bytes");
 }
 
-/// A file of `head`, a gigabyte in which no line ends, and `tail`; it takes no room on the disk.
-fn gigabyte(history: &History, name: &str, head: &str, tail: &str) {
+/// A file of `head`, `megabytes` in which no line ends, and `tail`; it takes no room on the disk.
+fn long_line(history: &History, name: &str, megabytes: u64, head: &str, tail: &str) {
     use std::io::{Seek, SeekFrom};
     let path = history.file(name, head);
     let mut file = std::fs::File::options().write(true).open(path).unwrap();
-    file.seek(SeekFrom::Start(head.len() as u64 + 1_000_000_000)).unwrap();
+    file.seek(SeekFrom::Start(head.len() as u64 + megabytes * 1_000_000)).unwrap();
     file.write_all(tail.as_bytes()).unwrap();
 }
 
@@ -168,16 +172,16 @@ fn gigabyte(history: &History, name: &str, head: &str, tail: &str) {
 fn a_line_of_a_gigabyte_is_passed_over_without_being_held() {
     let history = History::new();
     let good = |id: usize| item(id * 10);
-    gigabyte(&history, "1.jsonl", &good(1), &format!("\n{}", good(2)));
-    gigabyte(&history, "2.csv", "url,title\n", &format!("\nhttps://o.example/t,{}\n", talks(3)));
-    gigabyte(&history, "3.xml", "<rss><channel><title>", "</title></channel></rss>");
+    long_line(&history, "1.jsonl", 1_000, &good(1), &format!("\n{}", good(2)));
+    long_line(&history, "2.csv", 400, "url,title\n", &format!("\nhttps://o.example/t,\"{}\"\n", talks(3)));
+    long_line(&history, "3.xml", 400, "<rss><channel><title>", "</title></channel></rss>");
     let record = |body: &str, length: usize| {
         format!(
             "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/w\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
     let feed = format!("<rss><channel><item><title>{}</title></item></channel></rss>", talks(4));
-    gigabyte(&history, "4.warc", &record("", 1_000_000_000), &format!("\r\n\r\n{}\r\n\r\n", record(&feed, feed.len())));
+    gigabyte(&history, "4.warc", &record("", 400_000_000), &format!("\r\n\r\n{}\r\n\r\n", record(&feed, feed.len())));
     history.file("5", good(5));
     let (code, counts) = history.all(&[]);
     let mut titles = history.titles();
@@ -188,7 +192,7 @@ fn a_line_of_a_gigabyte_is_passed_over_without_being_held() {
     );
     let reasons = json!({"too long": 3, "broken record": 1});
     assert_eq!(counts["sources"][0]["reasons"], reasons);
-    assert!(history::peak_of_all() < 400_000_000, "{} bytes were held", history::peak_of_all());
+    assert!(history::peak_of_all() < 350_000_000, "{} bytes were held", history::peak_of_all());
 }
 
 #[test]
@@ -259,7 +263,7 @@ fn encodings_may_change_from_file_to_file_and_line_to_line() {
     };
     let latin = |text: &str| encoding_rs::WINDOWS_1252.encode(text).0.into_owned();
     history.file("1", [line("Gespräch").into_bytes(), latin(&line("Trêve")), line("перемирие").into_bytes()].concat());
-    let table = |title: &str| format!("link;Überschrift;title\nhttps://o.example/t;x;{title} {}\n", talks(2));
+    let table = |title: &str| format!("link;Überschrift;title\nhttps://o.example/t{title};x;{title} {}\n", talks(2));
     history.file("2", latin(&table("Précaire")));
     let wide: Vec<u8> = format!("\u{feff}{}", table("Žádost")).encode_utf16().flat_map(u16::to_le_bytes).collect();
     history.file("3", wide);

@@ -11,6 +11,50 @@ use history::{History, gzip, item, read_counts};
 use program::{Program, rss, talks, weather};
 use serde_json::Value;
 
+/// The bytes of the file of alerts, but for when each was written.
+fn written(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = |line: &str| {
+        let (before, rest) = line.split_once("\"emitted_at\":\"").unwrap();
+        let (_, behind) = rest.split_once('"').unwrap();
+        format!("{before}\"emitted_at\":\"\"{behind}\n")
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn the_output_is_the_same_to_the_byte_for_any_number_of_workers() {
+    let sources = History::new();
+    // Documents of very unlike size, so that workers finish in another order than they begin.
+    for n in 0..60 {
+        let ids = (n * 100..n * 100 + if n % 3 == 0 { 100 } else { 2 })
+            .map(|id| (id, if id % 7 == 0 { talks(id / 2) } else { weather(id) }));
+        sources.file(&format!("{n:03}.xml"), rss(ids));
+        sources
+            .file(&format!("{n:03}.jsonl.gz"), gzip((n * 50..n * 50 + 80).map(item).collect::<String>() + "broken\n"));
+    }
+    let run = |flags: &[&str]| {
+        let (program, rejects) = (Program::new(), sources.files.path().with_extension("rejects"));
+        let _ = std::fs::remove_file(&rejects);
+        let mut command = program.command(&["backfill", "--json", "--rejects", rejects.to_str().unwrap()]);
+        let output = command.args(flags).arg(sources.files.path()).output().unwrap();
+        let (code, counts) = read_counts(&output);
+        assert_eq!(code, 3);
+        let rejects = std::fs::read_to_string(rejects).unwrap();
+        (written(&program.alert_file()), rejects, counts)
+    };
+    for sorted in [&[][..], &["--sort"]] {
+        let (alerts, rejects, counts) = run(&[sorted, &["--jobs", "1"]].concat());
+        assert!(alerts.lines().count() > 300 && rejects.lines().count() == 60);
+        for jobs in ["4", "16"] {
+            let other = run(&[sorted, &["--jobs", jobs]].concat());
+            assert!(other.0 == alerts, "the alerts of {jobs} workers differ {sorted:?}");
+            assert!(other.1 == rejects, "the rejects of {jobs} workers differ");
+            assert_eq!(other.2["sources"], counts["sources"]);
+        }
+    }
+}
+
 /// What must be the same however often a run was broken off: the alerts but for when they were written, and the rejects.
 fn outcome(program: &Program, rejects: &Path) -> (Vec<Value>, String) {
     let mut alerts = program.alerts();
@@ -42,7 +86,8 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
     let paths = ["a.jsonl.gz", "b", "c.jsonl"].map(|name| sources.files.path().join(name).display().to_string());
     let command = |program: &Program, rejects: &Path| {
         let mut command = program.command(&["backfill", "--json", "--rejects", rejects.to_str().unwrap()]);
-        command.args(&paths);
+        // Small groups: each is a place to go on from.
+        command.args(&paths).env("DEMARCHE_BACKFILL__GROUP", "1500");
         command
     };
     let whole = Program::new();

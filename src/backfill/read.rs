@@ -299,7 +299,8 @@ pub fn cut_off(name: &str, error: &io::Error, record: u64) -> Stop {
     let ends_early = error.kind() == io::ErrorKind::UnexpectedEof || error.to_string().contains("incomplete frame");
     match error.kind() {
         _ if ends_early => Stop::trouble(name, "cut off", detail),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => Stop::trouble(name, "unreadable", detail),
+        // The disk's own refusals; what decoders say has no such number.
+        _ if error.raw_os_error().is_some() => Stop::trouble(name, "unreadable", detail),
         _ => Stop::trouble(name, "broken data", detail),
     }
 }

@@ -181,7 +181,13 @@ fn a_line_of_a_gigabyte_is_passed_over_without_being_held() {
         )
     };
     let feed = format!("<rss><channel><item><title>{}</title></item></channel></rss>", talks(4));
-    gigabyte(&history, "4.warc", &record("", 400_000_000), &format!("\r\n\r\n{}\r\n\r\n", record(&feed, feed.len())));
+    long_line(
+        &history,
+        "4.warc",
+        400,
+        &record("", 400_000_000),
+        &format!("\r\n\r\n{}\r\n\r\n", record(&feed, feed.len())),
+    );
     history.file("5", good(5));
     let (code, counts) = history.all(&[]);
     let mut titles = history.titles();

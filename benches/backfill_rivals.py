@@ -100,7 +100,7 @@ def run_demarche(arguments, feeds):
         command = [str(arguments.binary), "backfill", "--json", str(feeds), "--state", state, "--out", f"{state}/alerts.jsonl"]
         output, seconds, peak = measured(command, env=dict(os.environ, DEMARCHE_LOG__LEVEL="error"))
     counts = json.loads(output)
-    return {"items": counts["read"], "seconds": seconds, "peak": peak, "alerts": counts["alert"], "settled": sum(row["settled"] for row in counts["sources"])}
+    return {"items": sum(row["read"] for row in counts["sources"]), "seconds": seconds, "peak": peak, "alerts": counts["alert"], "settled": sum(row["settled"] for row in counts["sources"])}
 
 
 def run_rival(arguments, feeds, kind):

@@ -110,7 +110,10 @@ impl Digest {
         let mut page = String::from(HEAD);
         let sources = sources.iter().map(|source| escape(source.as_str()).into_owned()).collect::<Vec<_>>().join(", ");
         let span = self.days.keys().next().zip(self.days.keys().next_back());
-        let span = span.map_or_else(String::new, |(first, last)| format!(" from {first} to {last}"));
+        let span = span.map_or_else(String::new, |(first, last)| match first == last {
+            true => format!(" on {first}"),
+            false => format!(" from {first} to {last}"),
+        });
         // Writing to a string cannot fail.
         let _ = write!(
             page,
@@ -138,7 +141,9 @@ impl Digest {
         stages.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         *page += &format!("<h2>By stage of negotiation</h2>{}", rows(&stages));
         if !self.stories.is_empty() {
-            *page += &format!("<h2>Largest of {} stories</h2>{}", thousands(self.stories.len() as u64), self.told());
+            let all = thousands(self.stories.len() as u64);
+            let title = if self.stories.len() > NAMED { format!("Largest of {all} stories") } else { "Stories".into() };
+            *page += &format!("<h2>{title}</h2>{}", self.told());
         }
         *page += &format!("<h2>Top feeds</h2>{}", rows(&largest(&self.feeds)));
     }
@@ -155,7 +160,7 @@ impl Digest {
                 format!("{} to {}", story.first, story.last)
             };
             format!(
-                "<tr><td dir=\"auto\">{}</td><td>{}</td><td>{}</td><td>{days}</td></tr>",
+                "<tr><td dir=\"auto\">{}</td><td data-of=\"alerts\">{}</td><td data-of=\"sources\">{}</td><td>{days}</td></tr>",
                 escape(story.title.as_str()),
                 thousands(story.alerts),
                 thousands(story.sources),
@@ -285,10 +290,12 @@ ul{list-style:none;margin:0;padding:0}li{display:grid;grid-template-columns:minm
 li span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}li b{text-align:right;font-weight:600;font-variant-numeric:tabular-nums}\
 li i{background:var(--bar);height:.8rem;min-width:2px;border-radius:2px}\
 table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.35rem 0 .35rem 1rem;border-top:1px solid var(--line);vertical-align:top;\
-font-variant-numeric:tabular-nums}th{border:0;font-weight:400}th:first-child,td:first-child{text-align:start;padding-left:0;overflow-wrap:anywhere}\
+font-variant-numeric:tabular-nums}th{border:0;font-weight:400}th:first-child,td:first-child{text-align:left;padding-left:0;overflow-wrap:anywhere}\
 td:last-child{white-space:nowrap}\
 @media(max-width:40rem){li{grid-template-columns:1fr auto}li i{grid-column:1/-1}.dates span:nth-child(even){display:none}\
-td:last-child{white-space:normal;min-width:6.2rem}th,td{padding-left:.7rem}}</style></head><body><main>";
+th{display:none}\
+tr{display:flex;flex-wrap:wrap;gap:0 .8rem;padding:.35rem 0;border-top:1px solid var(--line)}td{border:0;padding:0;color:var(--soft);font-size:.85rem}\
+td:first-child{flex-basis:100%;color:var(--ink);font-size:1rem}td[data-of]::after{content:' 'attr(data-of)}}</style></head><body><main>";
 
 #[cfg(test)]
 mod tests {
@@ -317,9 +324,8 @@ mod tests {
         );
         let page = digest.html(&["a<b".into()], 1_234, DateTime::default());
         assert!(page.contains("<b>2</b> alerts among 1,234 items from 2024-05-01 to 2024-05-03"));
-        assert!(page.contains("a&lt;b") && page.contains("Largest of 1 stories"));
-        let story =
-            "<td dir=\"auto\">Talks &lt;b&gt; &amp; tea</td><td>2</td><td>2</td><td>2024-05-01 to 2024-05-03</td>";
+        assert!(page.contains("a&lt;b") && page.contains("<h2>Stories</h2>"));
+        let story = "<td dir=\"auto\">Talks &lt;b&gt; &amp; tea</td><td data-of=\"alerts\">2</td><td data-of=\"sources\">2</td><td>2024-05-01 to 2024-05-03</td>";
         assert!(page.contains(story), "{page}");
         assert!(page.contains("The busiest day was 2024-05-01, with 1 alert."));
         assert!(!page.contains("http-equiv") && !page.contains("src="));
@@ -332,7 +338,7 @@ mod tests {
         let mut digest = Digest::default();
         digest.add(&line("2024-05-01", "f", "held", None));
         let page = digest.html(&[], 5, DateTime::default());
-        assert!(page.contains("<b>1</b> alert among 5 items") && !page.contains("stories") && !page.contains("<table"));
+        assert!(page.contains("<b>1</b> alert among 5 items") && !page.contains("tories") && !page.contains("<table"));
     }
 
     #[test]

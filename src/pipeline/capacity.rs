@@ -60,8 +60,12 @@ pub const HISTORY_OPEN: usize = 2_048;
 /// Batches that share one transaction however few their items: a directory of small files is not held up to its end.
 pub const HISTORY_BATCHES: usize = 8 * 1024;
 
-/// Batches read ahead while a group is committed and judged: a quarter of a group of full batches.
+/// KiB of history that is read and not parsed yet: one document of the longest kind (`[backfill] max_document`), which takes
+/// several times its length to parse. Less than that is taken for all of it.
+pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
+
+/// Bundles of batches read ahead while a group is committed and judged: a quarter of a group of full batches.
 pub const HISTORY_AHEAD: usize = 16;
 
-/// Pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
+/// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

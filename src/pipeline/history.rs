@@ -104,7 +104,7 @@ impl Rejects {
 pub fn feed_history(
     flow: Flow,
     history: History,
-    source: impl FnOnce(mpsc::Sender<Batch>) -> BoxFuture<'static, Result<(), PipelineError>>,
+    source: impl FnOnce(mpsc::Sender<Vec<Batch>>) -> BoxFuture<'static, Result<(), PipelineError>>,
     stop: &CancellationToken,
 ) -> Stages {
     let (sender, batches) = mpsc::channel(capacity::HISTORY_AHEAD);
@@ -126,16 +126,18 @@ struct TakeIn {
 }
 
 impl TakeIn {
-    async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), PipelineError> {
+    async fn run(mut self, mut batches: mpsc::Receiver<Vec<Batch>>) -> Result<(), PipelineError> {
         self.left_over().await?;
         let (mut group, mut filled) = (Vec::new(), Filled::default());
-        while let Some(batch) = batches.recv().await {
-            filled.add(&batch);
-            let full = batch.flush || filled.is_full(self.history.group);
-            group.push(batch);
-            if full {
-                filled = Filled::default();
-                self.take_in(std::mem::take(&mut group)).await?;
+        while let Some(bundle) = batches.recv().await {
+            for batch in bundle {
+                filled.add(&batch);
+                let full = batch.flush || filled.is_full(self.history.group);
+                group.push(batch);
+                if full {
+                    filled = Filled::default();
+                    self.take_in(std::mem::take(&mut group)).await?;
+                }
             }
         }
         // Cut short, a group would end elsewhere than in a run that is not stopped: it is read again.

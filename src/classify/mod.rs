@@ -126,7 +126,12 @@ pub trait Scorer {
 
     /// The two or three spans on which the score rests most; for alerts, since it costs some twenty scorings.
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        reasons::by_occlusion(text, &mut |texts| self.score(texts))
+        self.explain_by(text, &reasons::spans(text))
+    }
+
+    /// The same, where only these spans come into question.
+    fn explain_by(&mut self, text: &Text, spans: &[reasons::Span]) -> Result<Vec<Reason>, ScoreError> {
+        reasons::by_occlusion(text, spans, &mut |texts| self.score(texts))
     }
 
     /// What the text is about, for scorers that have a sense of it.

@@ -89,6 +89,7 @@ fn run(documents: &Path) -> Totals {
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             stories: demarche::config::load(None, []).expect("the defaults").config.stories,
+            prefilter: None,
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
             keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH, stories: MONTH },

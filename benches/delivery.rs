@@ -106,6 +106,7 @@ async fn run(store: Store, mut config: Config, state: &Path, time: Duration, fsy
         rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.0 },
         actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
         stories: config.stories.clone(),
+        prefilter: None,
         outlets: vec![Outlet { sink: Box::new(Timed { inner: outlet.sink, times }), ..outlet }],
         handles: Handles::of(&stop),
         keep: Keep { items: DAY, alerts: DAY, seen: DAY, stories: DAY },

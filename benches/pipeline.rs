@@ -50,6 +50,7 @@ fn verdict(relevant: bool) -> Verdict {
         grade: GradeProbs { negotiation, diplomacy: 0.0, neither: 1.0 - negotiation },
         stage: StageGuess { label: Stage::Held, confidence: 1.0 },
         reasons: Vec::new(),
+        embedding: None,
     }
 }
 
@@ -88,6 +89,7 @@ fn run(documents: &Path) -> Totals {
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
             stories: demarche::config::load(None, []).expect("the defaults").config.stories,
+            prefilter: None,
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
             keep: Keep { items: MONTH, alerts: MONTH, seen: MONTH, stories: MONTH },
@@ -108,7 +110,7 @@ fn run(documents: &Path) -> Totals {
         let run = Identity::of(&["bench"]);
         store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
         drop(store);
-        let history = History { run, rejects: None, taken: Box::new(|_, _| {}) };
+        let history = History { run, rejects: None, taken: Box::new(|_, _| {}), group: 16 * 1024 };
         let reading = stop.clone();
         let read = |batches| read_sources(plan, work, batches, reading).boxed();
         feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");

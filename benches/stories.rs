@@ -59,6 +59,7 @@ fn sighting(n: u64, named: &Named) -> Sighting {
         at: DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(n as i64 * 2),
         owner: format!("outlet{}", n % 300),
         stage: Stage::None,
+        embedding: None,
         print: copies::fingerprint(&title, &summary),
         vector: Vector::of(&title, &summary, named),
     }

@@ -144,7 +144,7 @@ pub fn verdict_of(line: &str) -> Result<Verdict, serde_json::Error> {
         reasons: Vec<Reason>,
     }
     let Line { grade, stage, reasons } = serde_json::from_str(line)?;
-    Ok(Verdict { grade, stage, reasons })
+    Ok(Verdict { grade, stage, reasons, embedding: None })
 }
 
 /// An alert line as a sink that asks for stories is told it, when it does not begin its story there: the same under the

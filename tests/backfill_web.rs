@@ -181,22 +181,117 @@ fn rests_are_kept_and_what_cannot_be_had_now_is_asked_for_next_time() {
 }
 
 #[test]
-fn a_killed_run_goes_on_at_the_page_where_it_was() {
+fn what_servers_get_wrong_costs_its_own_document() {
     let origin = Origin::start();
-    for page in 1..=40 {
-        let older = origin.url(&format!("/{}", page + 1));
-        origin.serve(&format!("/{page}"), linked([page], "prev-archive", &older));
-    }
-    origin.serve("/41", feed([41]));
-    let whole = Program::new();
-    assert_eq!(backfill(&whole, &[], &[&origin.url("/1")], &[]).0, 0);
+    let body = rss([(1, talks(1))]);
+    // It promises more than it sends, and less.
+    let short = body.len() + 1_000;
+    origin.serve("/short", Response::feed(body.clone()).claimed_length(short));
+    origin.serve("/long", Response::feed(body.clone()).claimed_length(body.len() - 40));
+    origin.serve("/endless", Response::feed(body).endless());
+    origin.serve("/page", Response::status(200).body("<html><title>Not here</title></html>"));
+    origin.serve("/circle", Response::redirect(302, "/circle"));
+    origin.serve("/good", feed([7]));
     let program = Program::new();
-    for _ in 0..4 {
-        let mut child = program.spawn_piped(command(&program, &[origin.url("/1").as_str()]));
-        std::thread::sleep(Duration::from_millis(700));
+    let urls = ["/short", "/long", "/endless", "/page", "/circle", "/good"].map(|path| origin.url(path));
+    let sources = urls.each_ref().map(String::as_str);
+    let env = [("DEMARCHE_FETCH__MAX_BODY", "200kB")];
+    let (code, counts, log) = backfill(&program, &["--pages", "none"], &sources, &env);
+    assert_eq!(code, 3, "{log}");
+    let titles: Vec<String> =
+        program.alerts().iter().map(|alert| alert["item"]["title"].as_str().unwrap().into()).collect();
+    assert!(titles.contains(&talks(7)), "{log}");
+    for (place, path) in [(0, "/short"), (2, "/endless"), (3, "/page"), (4, "/circle")] {
+        let source = &counts["sources"][place];
+        assert_eq!((&source["failed"], &source["new"]), (&json!(1), &json!(0)), "{path}: {log}");
+        assert!(log.lines().any(|line| line.contains(&format!("{path}: not "))), "{path}: {log}");
+    }
+    // A body that was cut off is asked for again.
+    assert_eq!(counts["sources"][0]["done"], false);
+    let (_, counts, log) = backfill(&program, &["--pages", "none"], &sources, &env);
+    assert_eq!((&counts["sources"][0]["failed"], origin.requests("/short").len()), (&json!(2), 2), "{log}");
+}
+
+#[test]
+fn lists_of_sitemaps_that_name_each_other_end_at_the_cap() {
+    let origin = Origin::start();
+    for n in 0..40 {
+        let children: String = (0..40)
+            .map(|child| format!("<sitemap><loc>{}</loc></sitemap>", origin.url(&format!("/{child}"))))
+            .collect();
+        origin.serve(&format!("/{n}"), Response::status(200).body(format!("<sitemapindex>{children}</sitemapindex>")));
+    }
+    let program = Program::new();
+    let (code, counts, log) = backfill(&program, &[], &[&origin.url("/0")], &[("DEMARCHE_BACKFILL__MAX_PAGES", "25")]);
+    // Nothing came of it at all.
+    assert_eq!((code, origin.all_requests().len()), (1, 25), "{log}");
+    assert_eq!(counts["sources"][0]["reasons"], json!({"too many pages": 1}));
+}
+
+#[test]
+fn a_run_over_the_web_and_files_that_is_killed_ends_as_one_that_is_not() {
+    let origin = Origin::start();
+    for page in 1..=30 {
+        let older = origin.url(&format!("/{}", page + 1));
+        origin.serve(&format!("/{page}"), linked([page, 500 + page / 2], "prev-archive", &older));
+        let numbered = if page == 1 { "/plain".into() } else { format!("/plain?page={page}") };
+        origin.serve(&numbered, feed([100 + page, page / 2]));
+    }
+    origin.serve("/31", feed([31]));
+    let files = tempfile::tempdir().unwrap();
+    let zip = files.path().join("a.zip");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&zip).unwrap());
+    for n in 0..30 {
+        archive.start_file(format!("{n}"), zip::write::SimpleFileOptions::default()).unwrap();
+        let items = rss((0..20).map(|id| (n * 15 + id, talks(n * 15 + id))));
+        archive.write_all(if n % 10 == 3 { b"noise" } else { items.as_bytes() }).unwrap();
+    }
+    archive.finish().unwrap();
+    let sources = [origin.url("/1"), zip.display().to_string(), origin.url("/plain")];
+    let sources = sources.each_ref().map(String::as_str);
+    let outcome = |program: &Program| {
+        let mut alerts = program.alerts();
+        alerts.iter_mut().for_each(|alert| drop(alert.as_object_mut().unwrap().remove("emitted_at")));
+        alerts
+    };
+    let env = [("DEMARCHE_BACKFILL__GROUP", "40")];
+    let whole = Program::new();
+    let (code, expected, log) = backfill(&whole, &[], &sources, &env);
+    assert_eq!(code, 3, "{log}");
+    assert!(whole.alerts().len() > 400);
+    let asked = origin.all_requests().len();
+
+    let program = Program::new();
+    // Moments that have nothing to do with each other: some before the first page, some in the middle of the archive.
+    let moments = [330, 610, 450, 720, 380, 900, 540, 660];
+    let (mut kills, mut through) = (0, None);
+    for moment in moments {
+        let mut child = {
+            let mut command = command(&program, &sources);
+            command.envs(env);
+            program.spawn_piped(command)
+        };
+        std::thread::sleep(Duration::from_millis(moment));
+        if child.try_wait().unwrap().is_some() {
+            through = Some(child.wait_with_output().unwrap());
+            break;
+        }
         child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
-    assert_eq!(backfill(&program, &[], &[&origin.url("/1")], &[]).0, 0);
-    assert_eq!(program.alerted(), whole.alerted());
+    // One that came to its end has said what it read; another would begin anew.
+    let (counts, log) = match through {
+        Some(output) => (serde_json::from_slice(&output.stdout).unwrap(), String::new()),
+        None => {
+            let (_, counts, log) = backfill(&program, &[], &sources, &env);
+            (counts, log)
+        }
+    };
+    assert!(kills >= 2, "it was through after {kills} kills");
+    assert!(outcome(&program) == outcome(&whole), "{log}");
+    assert_eq!(counts["sources"], expected["sources"]);
+    // At each kill a page under way is asked for again, and those whose batch was not yet taken in.
+    let again = origin.all_requests().len() - 2 * asked;
+    assert!(again <= kills * 30, "{again} requests more after {kills} kills");
 }

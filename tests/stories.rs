@@ -186,7 +186,7 @@ fn stories_are_listed_chosen_and_shown_as_timelines() {
     let shown = desk.stories(&["show", &story["id"].as_str().unwrap()[..8]]);
     assert!(shown.iter().any(|line| line.starts_with("alerts     4 from 2 sources")), "{shown:#?}");
     assert_eq!(shown.iter().filter(|line| line.starts_with("2026-10-06")).count(), 4);
-    assert!(shown.iter().any(|line| line.contains("← begins")));
+    assert!(shown.iter().any(|line| line.contains("← a new story")));
     let missing = desk.program.output(&["stories", "show", "nothing"]);
     assert_eq!(missing.status.code(), Some(2));
 }

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::origin::Kind;
 use crate::process::{Beside, Seen};
+use crate::receiver::Receiver;
 use crate::rounds::register;
 
 /// How often memory and file descriptors are looked at.
@@ -43,26 +44,60 @@ pub fn many(seconds: u64) {
 /// middle of what is watched.
 const OLD_ITEMS: u32 = 300_000;
 
-/// The soak: 600 feeds polled every 30 s, one in twenty failing, on a database that is not young.
+/// The soak's threshold: words at random score low, and some of them are to be alerts.
+const THRESHOLD: &str = "0.01";
+
+/// A thousand feeds as they are usually polled, once the first poll of each is over.
+pub fn idle(minutes: u64) {
+    let feeds = 1_000;
+    let mut beside = Beside::start(Kind::Fixed, feeds);
+    let state = tempfile::tempdir().expect("a directory");
+    register(state.path(), feeds, feeds, beside.port);
+    println!("{feeds} feeds with the schedule as shipped, {minutes} min after each was polled once");
+    let mut daemon = Daemon::start(state.path(), &["--log-level", "error"]);
+    daemon.watch(&mut beside, Duration::from_secs(900), |_, seen| seen.requests < feeds as u64);
+    // The last documents are judged, and the database is at rest.
+    std::thread::sleep(SAMPLE);
+    let (from, before) = (Instant::now(), daemon.processor_time());
+    daemon.samples.clear();
+    daemon.watch(&mut beside, daemon.started.elapsed() + Duration::from_secs(minutes * 60), |_, _| true);
+    let share = (daemon.processor_time() - before).as_secs_f64() / from.elapsed().as_secs_f64();
+    let samples = daemon.stop();
+    println!("processor: {:.2} % of a core; peak memory: {:.0} MB", share * 100.0, samples.peak() as f64 / 1e6);
+}
+
+/// Sinks of the soak: besides the alert file, a webhook that comes and goes, and a file of stories.
+const SINKS: &str = "[delivery]\ntimeout = \"2s\"\nretry_first = \"1s\"\nretry_longest = \"10s\"\n
+    [[sink]]\nname = \"desk\"\ntype = \"webhook\"\nallow_net = [\"127.0.0.0/8\"]\nurl = \"http://127.0.0.1:PORT/\"\n
+    [[sink]]\nname = \"stories\"\ntype = \"file\"\nfile = \"stories.jsonl\"\nstories = \"first\"\nrotate_size = \"1MiB\"\n";
+
+/// The soak: 600 feeds polled every 30 s, one in twenty failing, alerts to a webhook that comes and goes, on a database that is
+/// not young.
 pub fn soak(minutes: u64) {
     let feeds = 600;
     let mut beside = Beside::start(Kind::Changing, feeds);
+    let receiver = Receiver::start();
     let state = tempfile::tempdir().expect("a directory");
     register(state.path(), feeds, feeds, beside.port);
     age(state.path());
+    let config = state.path().join("demarche.toml");
+    std::fs::write(&config, SINKS.replace("PORT", &receiver.port.to_string())).expect("a configuration");
+    let config = config.to_str().expect("a path").to_owned();
     println!(
         "{OLD_ITEMS} items from before; {feeds} feeds every 30 s for {minutes} min, one in twenty failing, new items every minute"
     );
-    let mut daemon = Daemon::start(state.path(), &["--interval", "30s", "--log-level", "off"]);
+    let flags = ["--interval", "30s", "--log-level", "off", "--threshold", THRESHOLD, "--config", &config];
+    let mut daemon = Daemon::start(state.path(), &flags);
     daemon.watch(&mut beside, Duration::from_secs(minutes * 60), |sample, seen| {
         println!(
-            "{:>6} s  {:>7.1} MB  {:>4} fds  {:>7} requests  {:>7} unchanged  {:>6} failed",
+            "{:>6} s  {:>7.1} MB  {:>4} fds  {:>7} requests  {:>7} unchanged  {:>6} failed  {:>7} posted",
             sample.at.as_secs(),
             sample.memory as f64 / 1e6,
             sample.fds,
             seen.requests,
             seen.not_modified,
-            seen.failures
+            seen.failures,
+            receiver.taken()
         );
         true
     });
@@ -160,6 +195,16 @@ impl Daemon {
         let kib: u64 = kib.trim().trim_end_matches(" kB").parse().expect("a number");
         let fds = std::fs::read_dir(format!("{process}/fd")).expect("its file descriptors").count();
         Sample { at: self.started.elapsed(), memory: kib * 1024, fds }
+    }
+
+    /// What it has used of all cores together since it began.
+    fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a daemon that runs");
+        let behind_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks =
+            behind_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        // Linux counts in hundredths of a second, whatever the kernel's own tick.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     /// Ends the daemon as systemd does.

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench fetch` polls 1,000 real-size feeds cold and warm. `-- many [SECONDS]` registers 100,000 feeds, all due
 //! within that time (default 360: ten times the pace of an hour). `-- soak [MINUTES]` runs the daemon with one feed in
-//! twenty failing and watches its memory and file descriptors.
+//! twenty failing and a webhook that comes and goes, and watches its memory and file descriptors. `-- idle [MINUTES]` says what
+//! a daemon costs that has nothing to do.
 
 #![allow(missing_docs, reason = "a program, not an interface")]
 
@@ -11,6 +12,7 @@ mod documents;
 mod origin;
 mod poller;
 mod process;
+mod receiver;
 mod rounds;
 
 use std::path::Path;
@@ -24,6 +26,7 @@ fn main() {
     match args.next().as_deref() {
         Some("--role") => role(args),
         Some("many") => daemon::many(number(args.next(), 360)),
+        Some("idle") => daemon::idle(number(args.next(), 10)),
         Some("soak") => daemon::soak(number(args.next(), 30)),
         _ => rounds::cold_and_warm(),
     }

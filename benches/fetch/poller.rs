@@ -38,6 +38,7 @@ fn verdict() -> Verdict {
         grade: GradeProbs { negotiation: 0.0, diplomacy: 0.0, neither: 1.0 },
         stage: StageGuess { label: Stage::None, confidence: 1.0 },
         reasons: Vec::new(),
+        embedding: None,
     }
 }
 
@@ -72,7 +73,9 @@ pub fn run(state: &Path) {
             scorer: Arc::new(Worker::start(1, flush, || Ok(Box::new(Stub(info)))).await.expect("a scorer")),
             rule: AlertRule { on: AlertOn::Negotiation, threshold: 0.5 },
             actors: Arc::new(demarche::actors::Extractor::new(&[]).expect("the built-in dictionary")),
-            stories: config.stories.clone(),
+            // Nothing is scored here, so that nothing can be saved.
+            stories: demarche::cluster::StoriesConfig { copies: 0, ..config.stories.clone() },
+            prefilter: None,
             outlets: vec![Outlet::main(file)],
             handles: Handles::of(&stop),
             keep: Keep { items: DAY, alerts: DAY, seen: DAY, stories: DAY },

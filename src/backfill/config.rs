@@ -17,6 +17,8 @@ pub struct BackfillConfig {
     pub max_unpacked: ByteSize,
     /// Most bytes that one packed byte may become.
     pub max_ratio: u64,
+    /// Items that share one transaction.
+    pub group: usize,
     /// Pages of one source on the web.
     pub max_pages: usize,
     /// Longest rest that a server may ask for before its source is left for the next run.

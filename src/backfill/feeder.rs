@@ -3,16 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::piece::{Content, Page, Piece, Position, Records, Reject};
+use crate::pipeline::capacity;
+
+use super::piece::{Bundle, Content, Page, Piece, Position, Records, Reject};
 
 /// Bytes after which a piece is full. Smaller costs more hops between threads, larger more memory.
 pub const PIECE_BYTES: usize = 512 * 1024;
 
 /// Records after which a piece is full.
 pub const PIECE_RECORDS: usize = 1_024;
+
+/// Pieces that go to a worker together at most. A hop between threads costs as much as a small file: a directory of them takes
+/// twice as long one by one.
+const BUNDLE: usize = 64;
 
 /// Why reading ends before the document does.
 #[derive(Debug)]
@@ -32,7 +38,12 @@ impl Stop {
 
 /// Sends a source's pieces.
 pub struct Feeder {
-    pieces: mpsc::Sender<Piece>,
+    pieces: mpsc::Sender<Bundle>,
+    /// Room for what is read and not parsed yet, KiB.
+    room: Arc<Semaphore>,
+    /// Pieces that are not sent yet, and the bytes in them.
+    bundle: Vec<Piece>,
+    held: usize,
     stop: CancellationToken,
     source: usize,
     /// The file, without members of archives: what the position names.
@@ -49,9 +60,22 @@ pub struct Feeder {
 
 impl Feeder {
     /// For the source at `source` on the command line.
-    pub fn new(pieces: mpsc::Sender<Piece>, stop: CancellationToken, source: usize) -> Self {
+    pub fn new(pieces: mpsc::Sender<Bundle>, room: Arc<Semaphore>, stop: CancellationToken, source: usize) -> Self {
         let (file, read, unpacked) = (String::new(), Arc::default(), Arc::default());
-        Self { pieces, stop, source, file, sent: 0, known: 0, read, unpacked, told: 0 }
+        Self {
+            pieces,
+            room,
+            bundle: Vec::new(),
+            held: 0,
+            stop,
+            source,
+            file,
+            sent: 0,
+            known: 0,
+            read,
+            unpacked,
+            told: 0,
+        }
     }
 
     /// Turns to the next file, of which `known` pieces have been taken in.
@@ -80,8 +104,17 @@ impl Feeder {
         }
         let bytes = read - std::mem::replace(&mut self.told, read);
         let position = Position { file: self.file.clone(), pieces: self.sent, web: None };
-        let piece = Piece { source: self.source, file: file.clone(), position, done: false, bytes, content };
-        self.pieces.blocking_send(piece).map_err(|_| Stop::Halt)
+        self.held += content.size();
+        self.bundle.push(Piece { source: self.source, file: file.clone(), position, done: false, bytes, content });
+        if self.held >= PIECE_BYTES || self.bundle.len() >= BUNDLE { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        let wanted = std::mem::take(&mut self.held).div_ceil(1024).min(capacity::HISTORY_ROOM_KIB);
+        let room = self.room.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX));
+        let room = tokio::runtime::Handle::current().block_on(room).map_err(|_| Stop::Halt)?;
+        let bundle = Bundle { pieces: std::mem::take(&mut self.bundle), room: Some(room) };
+        self.pieces.blocking_send(bundle).map_err(|_| Stop::Halt)
     }
 
     /// Says that the source has come to its end.
@@ -91,8 +124,8 @@ impl Feeder {
         }
         let position = Position { file: self.file.clone(), pieces: self.sent, web: None };
         let content = Content::Pages(Vec::new());
-        let piece = Piece { source: self.source, file: "".into(), position, done: true, bytes: 0, content };
-        self.pieces.blocking_send(piece).map_err(|_| Stop::Halt)
+        self.bundle.push(Piece { source: self.source, file: "".into(), position, done: true, bytes: 0, content });
+        self.flush()
     }
 
     /// A broken record.

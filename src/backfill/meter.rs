@@ -16,6 +16,13 @@ pub struct Caps {
     pub ratio: u64,
 }
 
+impl Caps {
+    /// Whether `unpacked` bytes are too many to come of `packed` ones.
+    pub fn exceeded(self, unpacked: u64, packed: u64) -> bool {
+        unpacked > SLACK && unpacked > packed.saturating_mul(self.ratio)
+    }
+}
+
 /// A file unpacks beyond its caps.
 #[derive(Debug, thiserror::Error)]
 #[error("unpacks beyond {what}; raise it if the file is to be trusted")]
@@ -49,6 +56,8 @@ impl<R: Read> Read for Counted<R> {
 pub struct Capped<R> {
     inner: R,
     caps: Caps,
+    /// Bytes of the archive that it is a member of, for archives whose members may share their bytes.
+    archive: Option<u64>,
     /// Bytes of the file itself that were read so far.
     packed: Arc<AtomicU64>,
     /// Bytes that the file has unpacked to so far, with all its members.
@@ -59,7 +68,12 @@ pub struct Capped<R> {
 impl<R> Capped<R> {
     /// Holds `inner` to `caps`; `packed` counts what is read of the file, `unpacked` what comes out of it.
     pub fn new(inner: R, caps: Caps, packed: Arc<AtomicU64>, unpacked: Arc<AtomicU64>) -> Self {
-        Self { inner, caps, packed, unpacked, given: 0 }
+        Self { inner, caps, archive: None, packed, unpacked, given: 0 }
+    }
+
+    /// The member of an archive of `length` bytes: all members together are held to its ratio too.
+    pub fn within(self, length: u64) -> Self {
+        Self { archive: Some(length), ..self }
     }
 }
 
@@ -68,10 +82,13 @@ impl<R: Read> Read for Capped<R> {
         let length = self.inner.read(buffer)?;
         self.given += length as u64;
         let packed = self.packed.load(Ordering::Relaxed);
-        if self.unpacked.fetch_add(length as u64, Ordering::Relaxed) + length as u64 > self.caps.size {
+        let all = self.unpacked.fetch_add(length as u64, Ordering::Relaxed) + length as u64;
+        if all > self.caps.size {
             return Err(io::Error::other(Bomb { what: "[backfill] max_unpacked" }));
         }
-        if self.given > SLACK && self.given > packed.saturating_mul(self.caps.ratio) {
+        if self.caps.exceeded(self.given, packed)
+            || self.archive.is_some_and(|archive| self.caps.exceeded(all, archive))
+        {
             return Err(io::Error::other(Bomb { what: "[backfill] max_ratio" }));
         }
         Ok(length)

@@ -37,11 +37,11 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use feeder::{Feeder, Stop};
-use piece::{Content, Piece, Position};
+use piece::{Bundle, Content, Position};
 use read::{Reading, unreadable};
 use walk::Walk;
 use web::Visit;
@@ -82,7 +82,7 @@ pub struct Plan {
 pub async fn read_sources(
     plan: Plan,
     work: Arc<Work>,
-    batches: mpsc::Sender<Batch>,
+    batches: mpsc::Sender<Vec<Batch>>,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
     let (sender, pieces) = mpsc::channel(capacity::HISTORY_PIECES);
@@ -96,9 +96,10 @@ pub async fn read_sources(
 async fn read_all(
     plan: Plan,
     work: Arc<Work>,
-    pieces: mpsc::Sender<Piece>,
+    pieces: mpsc::Sender<Bundle>,
     stop: CancellationToken,
 ) -> Result<(), PipelineError> {
+    let room = Arc::new(Semaphore::new(capacity::HISTORY_ROOM_KIB));
     for (index, source) in plan.sources.into_iter().enumerate() {
         let state = plan.resume.get(&index).cloned().unwrap_or_default();
         if state.done || pieces.is_closed() || stop.is_cancelled() {
@@ -113,7 +114,7 @@ async fn read_all(
             let _ = visit.run(&feeds).await;
             continue;
         }
-        let mut feeder = Feeder::new(pieces.clone(), stop.clone(), index);
+        let mut feeder = Feeder::new(pieces.clone(), room.clone(), stop.clone(), index);
         let (work, limits) = (work.clone(), plan.limits.clone());
         let read = move || {
             let mut reading = Reading { feeder: &mut feeder, fields: &work.fields, limits: &limits };
@@ -173,20 +174,25 @@ fn read_files(walk: Walk, source: &Source, position: &Position, reading: &mut Re
 
 /// Parses pieces, several at once, and passes on what they come to in their order.
 async fn parse_all(
-    pieces: mpsc::Receiver<Piece>,
+    pieces: mpsc::Receiver<Bundle>,
     work: Arc<Work>,
     jobs: usize,
     mut ordered: Ordered,
 ) -> Result<(), PipelineError> {
     let pieces = stream::unfold(pieces, |mut pieces| async { pieces.recv().await.map(|piece| (piece, pieces)) });
-    let parsed = pieces.map(|piece| {
+    let parsed = pieces.map(|bundle| {
         let work = work.clone();
-        tokio::task::spawn_blocking(move || work::batch(piece, &work, Utc::now()))
+        let batch = move |piece| work::batch(piece, &work, Utc::now());
+        tokio::task::spawn_blocking(move || {
+            // The room is given back when all of it is parsed.
+            let Bundle { pieces, room: _room } = bundle;
+            pieces.into_iter().map(batch).collect::<Vec<Batch>>()
+        })
     });
     let mut parsed = std::pin::pin!(parsed.buffered(jobs.max(1)));
-    while let Some(batch) = parsed.next().await {
-        let batch = batch.map_err(|_| PipelineError::Panicked { stage: "parse" })?;
-        if !ordered.pass_on(batch).await {
+    while let Some(bundle) = parsed.next().await {
+        let bundle = bundle.map_err(|_| PipelineError::Panicked { stage: "parse" })?;
+        if !ordered.pass_on(bundle).await {
             break;
         }
     }
@@ -195,7 +201,7 @@ async fn parse_all(
 
 /// What comes after parsing: in order again.
 struct Ordered {
-    batches: mpsc::Sender<Batch>,
+    batches: mpsc::Sender<Vec<Batch>>,
     /// Items that may still be taken in.
     left: Option<u64>,
     /// The last position of each source.
@@ -204,13 +210,21 @@ struct Ordered {
 
 impl Ordered {
     /// Whether there may be more.
-    async fn pass_on(&mut self, mut batch: Batch) -> bool {
-        let cut = self.cut(&mut batch);
-        self.last.insert(batch.source, batch.position.clone());
-        for note in &batch.notes {
-            tracing::warn!("{note}");
+    async fn pass_on(&mut self, mut bundle: Vec<Batch>) -> bool {
+        let mut ends = None;
+        for (place, batch) in bundle.iter_mut().enumerate() {
+            let cut = self.cut(batch);
+            self.last.insert(batch.source, batch.position.clone());
+            for note in &batch.notes {
+                tracing::warn!("{note}");
+            }
+            if cut {
+                ends = Some(place + 1);
+                break;
+            }
         }
-        self.batches.send(batch).await.is_ok() && !cut
+        bundle.truncate(ends.unwrap_or(usize::MAX));
+        self.batches.send(bundle).await.is_ok() && ends.is_none()
     }
 
     /// Cuts a batch to the items that are left, and then leaves the source where it was before: the next run reads the

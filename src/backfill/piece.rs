@@ -95,6 +95,18 @@ pub enum Content {
     Failed(Reject),
 }
 
+impl Content {
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Pages(pages) => pages.iter().map(|page| page.body.len()).sum(),
+            Self::Json(records) | Self::Table(_, records) | Self::Gkg(records) => records.text.len(),
+            Self::Broken(reject) | Self::Failed(reject) => reject.text.len(),
+            Self::End => 0,
+        }
+    }
+}
+
 /// A piece of a source.
 #[derive(Debug)]
 pub struct Piece {
@@ -110,6 +122,15 @@ pub struct Piece {
     pub bytes: u64,
     /// What it holds.
     pub content: Content,
+}
+
+/// Pieces that go to a worker together, and the room that they take until they are parsed.
+#[derive(Debug)]
+pub struct Bundle {
+    /// In order.
+    pub pieces: Vec<Piece>,
+    /// Given back with the bundle; none for what is bounded otherwise.
+    pub room: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 /// A record that cannot be an item, or a document that cannot be read, and where it stands.

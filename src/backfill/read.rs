@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::feeder::{Feeder, Gather, Stop};
 use super::fields::FieldMap;
@@ -50,7 +51,9 @@ impl Reading<'_> {
         };
         let read = self.feeder.read.clone();
         let reader = BufReader::with_capacity(sniff::HEAD, Counted::new(&file, read));
-        self.whole(name, reader, Some(&file))
+        // A pipe with a name has no end to look at first.
+        let is_file = file.metadata().is_ok_and(|file| file.is_file());
+        self.whole(name, reader, is_file.then_some(&file))
     }
 
     /// Reads a stream that is no file.
@@ -90,10 +93,14 @@ impl Reading<'_> {
         match packing {
             Packing::Tar => self.tar(&name, reader, depth),
             Packing::Zip => match seekable {
-                Some(file) => self.zip(&name, file, depth),
+                Some(file) => {
+                    // It is read here and there: its members say how much.
+                    self.feeder.read.store(0, Ordering::Relaxed);
+                    self.zip(&name, file, depth, true)
+                }
                 None => {
                     let spool = self.spool(&name, reader)?;
-                    self.zip(&name, &spool, depth)
+                    self.zip(&name, &spool, depth, false)
                 }
             },
             Packing::Gzip => self.unpacked(name, flate2::bufread::MultiGzDecoder::new(reader), depth),
@@ -126,10 +133,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn zip(&mut self, name: &Arc<str>, file: &File, depth: usize) -> Result<(), Stop> {
+    /// A zip archive; `counted`: what its members are packed to is read of the file itself.
+    fn zip(&mut self, name: &Arc<str>, file: &File, depth: usize, counted: bool) -> Result<(), Stop> {
         let mut file = file;
         let broken = |error: zip::result::ZipError| Stop::trouble(name, "broken zip archive", error.to_string());
         file.rewind().map_err(|error| cut_off(name, &error, 1))?;
+        let length = file.metadata().map_err(|error| cut_off(name, &error, 1))?.len();
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
         for index in 0..archive.len() {
             let member = member(
@@ -137,14 +146,22 @@ impl Reading<'_> {
                 &archive.name_for_index(index).map_or_else(|| "?".into(), |known| known.unwrap_or("?".into())),
             );
             let (caps, unpacked) = (self.limits.caps, self.feeder.unpacked.clone());
+            if caps.exceeded(unpacked.load(Ordering::Relaxed), length) {
+                return Ok(());
+            }
             self.told(&member.clone(), |reading| {
                 let entry = archive.by_index(index);
                 let entry = entry.map_err(|error| Stop::trouble(&member, "broken zip archive", error.to_string()))?;
                 if !entry.is_file() {
                     return Ok(());
                 }
-                let packed = Arc::new(std::sync::atomic::AtomicU64::new(entry.compressed_size()));
-                let reader = BufReader::with_capacity(sniff::HEAD, Capped::new(entry, caps, packed, unpacked));
+                let packed = entry.compressed_size().min(length);
+                if counted {
+                    reading.feeder.read.fetch_add(packed, Ordering::Relaxed);
+                }
+                let packed = Arc::new(AtomicU64::new(packed));
+                let entry = Capped::new(entry, caps, packed, unpacked).within(length);
+                let reader = BufReader::with_capacity(sniff::HEAD, entry);
                 reading.open(member, Box::new(reader), None, depth + 1)
             })?;
         }
@@ -282,7 +299,8 @@ pub fn cut_off(name: &str, error: &io::Error, record: u64) -> Stop {
     let ends_early = error.kind() == io::ErrorKind::UnexpectedEof || error.to_string().contains("incomplete frame");
     match error.kind() {
         _ if ends_early => Stop::trouble(name, "cut off", detail),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => Stop::trouble(name, "unreadable", detail),
+        // The disk's own refusals; what decoders say has no such number.
+        _ if error.raw_os_error().is_some() => Stop::trouble(name, "unreadable", detail),
         _ => Stop::trouble(name, "broken data", detail),
     }
 }

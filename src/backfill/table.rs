@@ -25,7 +25,9 @@ pub struct Columns {
 impl Columns {
     /// What the header line says, with the delimiter that makes most sense of it; `None` where none does.
     pub fn of(line: &[u8], fields: &FieldMap) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?.trim_start_matches('\u{feff}').trim_end();
+        // Names of columns that are known are plain ASCII, whatever the others are written in.
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_start_matches('\u{feff}').trim_end();
         let candidates = b"\t,;|".iter().filter(|delimiter| line.as_bytes().contains(delimiter)).map(|&delimiter| {
             let names = line.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"'));
             Self { delimiter, slots: names.map(|name| fields.slot(name)).collect() }
@@ -112,7 +114,8 @@ pub fn read(
             cells.take(&next.text);
             taken.push(next);
         }
-        let broken = cells.open || (!taken.is_empty() && cells.count != columns.count());
+        let broken =
+            cells.open || taken.iter().any(|held| held.long) || (!taken.is_empty() && cells.count != columns.count());
         if broken {
             let reject = Reject::of(file, "broken quotes", "a quote has no end where one can be");
             gather.broken(reject.at(first.number, first.byte).text(&first.text))?;

@@ -2,6 +2,7 @@
 //! many, so that a million files cost what a thousand do.
 
 use std::ffi::OsString;
+use std::fs::FileType;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,11 @@ pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
+/// A pipe or a device in a directory: it may have no end, or block. Named on the command line it is read.
+fn no_file(path: PathBuf) -> Unlisted {
+    (path, io::Error::other("a pipe, socket or device; name it as a source of its own if it is to be read"))
+}
+
 fn list(directory: &Path) -> io::Result<Sorted> {
     let mut names = Sorter::default();
     for entry in std::fs::read_dir(directory)? {
@@ -99,9 +105,11 @@ impl Iterator for Walk {
                 Some(Ok(name)) => directory.join(OsString::from_vec(name.into_vec())),
                 Some(Err(error)) => return Some(Err((directory.clone(), error))),
             };
-            if !path.is_dir() {
+            // A link that leads nowhere is told of where it is opened.
+            let kind = path.metadata().map(|file| file.file_type());
+            if !kind.as_ref().is_ok_and(FileType::is_dir) {
                 if self.takes(&path) {
-                    return Some(Ok(path));
+                    return Some(if kind.is_ok_and(|kind| !kind.is_file()) { Err(no_file(path)) } else { Ok(path) });
                 }
             } else if !path.is_symlink()
                 && self.open.len() < self.deepest

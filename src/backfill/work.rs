@@ -104,6 +104,13 @@ fn gkg(text: &[u8]) -> Parsed {
     Ok((row, crate::parse::dates::parse(date)))
 }
 
+/// Whether a page begins so, in lower case. A feed may quote a whole page in its first entry.
+fn is_web_page(start: &str) -> bool {
+    let first = |names: &[&str]| names.iter().filter_map(|name| start.find(name)).min();
+    let feed = first(&["<rss", "<feed", "<rdf:rdf"]).unwrap_or(usize::MAX);
+    first(&["<html", "<!doctype html"]).is_some_and(|page| page < feed)
+}
+
 /// The batch being made.
 struct Draft<'w> {
     work: &'w Work,
@@ -168,7 +175,7 @@ impl Draft<'_> {
         if sitemap::is_sitemap(&start) {
             return self.sitemap(&page);
         }
-        if start.contains("<html") || start.contains("<!doctype html") {
+        if is_web_page(&start) {
             return self.article(&page);
         }
         let url = page.url.as_deref().and_then(|url| Url::parse(url).ok());

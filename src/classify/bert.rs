@@ -14,7 +14,7 @@ use super::calibrate::probabilities;
 use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
-use crate::item::Verdict;
+use crate::item::{Embedding, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 pub use network::{Batch, Network, is_tuned};
@@ -27,6 +27,9 @@ pub const FEATURES: &str = "wordpiece-pair-mean/1";
 /// The transformer as a [`Scorer`].
 pub struct BertScorer {
     network: Packed,
+    /// The base as it is: made to tell what texts are about, which the tuned layers have unlearned.
+    base: Packed,
+    base_sha256: String,
     encoder: Encoder,
     temperature: f32,
     batch_items: usize,
@@ -55,10 +58,13 @@ impl BertScorer {
         let tuned_layers = manifest.tuned_layers.ok_or_else(incomplete)?;
         let mut network = Network::open(base)?;
         same(&package.name, "base.sha256", &wanted.sha256, &network.base_sha256)?;
+        let base_layers = Packed::new(&network.vs, network.layers, network.heads)?.with_own_layers();
         network.overlay(package, tuned_layers)?;
         network.vs.freeze();
         Ok(Self {
             network: Packed::new(&network.vs, network.layers, network.heads)?,
+            base: base_layers,
+            base_sha256: network.base_sha256,
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
             batch_items: config.batch_items,
@@ -84,6 +90,12 @@ impl Scorer for BertScorer {
             }
         }
         Ok(verdicts.into_iter().flatten().collect())
+    }
+
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        let pooled = no_grad(|| self.base.pooled(&[&self.encoder.encode(text)]))?;
+        let values: Vec<f32> = pooled.reshape([-1]).try_into().map_err(inference)?;
+        Ok(Embedding::of(&self.base_sha256, &values))
     }
 }
 

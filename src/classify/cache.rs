@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text};
-use crate::item::{Identity, Reason, Verdict};
+use crate::item::{Embedding, Identity, Reason, Verdict};
 
 /// A scorer with a bounded memory of what it said.
 pub struct Cached<S> {
@@ -41,6 +41,10 @@ impl<S: Scorer> Scorer for Cached<S> {
     // Past the cache: the variants that an explanation tries are never seen again.
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
         self.inner.explain(text)
+    }
+
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        self.inner.embed(text)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Two scorers in a row: the first settles what is clearly not an alert, the second judges the rest.
 
 use super::manifest::CascadeRule;
-use super::{AlertOn, ModelInfo, ScoreError, Scorer, Text};
-use crate::item::{Reason, Verdict};
+use super::{AlertOn, ModelInfo, ScoreError, Scorer, Text, reasons};
+use crate::item::{Embedding, Reason, Verdict};
+
+/// Phrases that the careful scorer is asked about when it says why: those that weigh most with the quick one. Three are told;
+/// each costs as much as an item, and alerts would otherwise cost more than all that is no alert.
+const TRIED: usize = 4;
 
 /// A quick scorer in front of a careful one.
 pub struct Cascade<A, B> {
@@ -52,7 +56,12 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
     }
 
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        self.careful.explain(text)
+        let spans = reasons::promising(text, reasons::spans(text), TRIED, &mut |texts| self.quick.score(texts))?;
+        self.careful.explain_by(text, &spans)
+    }
+
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        self.careful.embed(text)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod worker;
 
 use std::path::PathBuf;
 
-use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
+use crate::item::{Embedding, GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
 pub use prefilter::Prefilter;
@@ -126,8 +126,27 @@ pub trait Scorer {
 
     /// The two or three spans on which the score rests most; for alerts, since it costs some twenty scorings.
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        reasons::by_occlusion(text, &mut |texts| self.score(texts))
+        self.explain_by(text, &reasons::spans(text))
     }
+
+    /// The same, where only these spans come into question.
+    fn explain_by(&mut self, text: &Text, spans: &[reasons::Span]) -> Result<Vec<Reason>, ScoreError> {
+        reasons::by_occlusion(text, spans, &mut |texts| self.score(texts))
+    }
+
+    /// What the text is about, for scorers that have a sense of it.
+    fn embed(&mut self, _text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        Ok(None)
+    }
+}
+
+/// What there is to say of an alert besides its score.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explanation {
+    /// The spans on which the score rests.
+    pub reasons: Vec<Reason>,
+    /// What the text is about.
+    pub embedding: Option<Embedding>,
 }
 
 impl<S: Scorer + ?Sized> Scorer for Box<S> {
@@ -139,6 +158,9 @@ impl<S: Scorer + ?Sized> Scorer for Box<S> {
     }
     fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
         (**self).explain(text)
+    }
+    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
+        (**self).embed(text)
     }
 }
 
@@ -165,6 +187,7 @@ pub(crate) fn verdict(grade: [f32; 3], stage_logits: &[f32; 6]) -> Result<Verdic
         grade: GradeProbs { neither: grade[0], diplomacy: grade[1], negotiation: grade[2] },
         stage: StageGuess { label: STAGES[best], confidence: stage[best] },
         reasons: Vec::new(),
+        embedding: None,
     })
 }
 

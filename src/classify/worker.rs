@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text};
-use crate::item::{Reason, Verdict};
+use super::{ClassifyConfig, Explanation, ModelInfo, ScoreError, Scorer, Text};
+use crate::item::Verdict;
 
 type Reply<T> = oneshot::Sender<Result<T, ScoreError>>;
 
 enum Job {
     Score(Vec<Text>, Reply<Vec<Verdict>>),
-    Explain(Text, Reply<Vec<Reason>>),
+    Explain(Text, Reply<Explanation>),
 }
 
 /// When texts that came in are scored: at so many, or so long after the first.
@@ -69,8 +69,8 @@ impl Worker {
         self.ask(|reply| Job::Score(texts, reply)).await
     }
 
-    /// The spans on which a text's score rests.
-    pub async fn explain(&self, text: Text) -> Result<Vec<Reason>, ScoreError> {
+    /// The spans on which a text's score rests, and what it is about.
+    pub async fn explain(&self, text: Text) -> Result<Explanation, ScoreError> {
         self.ask(|reply| Job::Explain(text, reply)).await
     }
 
@@ -148,7 +148,9 @@ where
                 next = other;
             }
             // An answer nobody waits for any more is dropped.
-            Job::Explain(text, reply) => drop(reply.send(guarded(|| scorer.explain(&text)))),
+            Job::Explain(text, reply) => drop(reply.send(guarded(|| {
+                Ok(Explanation { reasons: scorer.explain(&text)?, embedding: scorer.embed(&text)? })
+            }))),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::UsageError;
 use super::progress::Progress;
 use super::setup::{Setup, secret};
-use crate::classify::{AlertOn, ClassifyConfig, Threshold, Worker};
+use crate::classify::{AlertOn, ClassifyConfig, Prefilter, Threshold, Worker};
 use crate::pipeline::{AlertRule, Flow, Handles, Mode, Stages, Tally, Totals};
 use crate::sink::{OpenError, Outlet, Parts};
 use crate::store::{Store, StoreHandle, StoreThread};
@@ -123,10 +123,23 @@ impl Session {
         let handles = Handles::of(&stop);
         let tally = self.tally.clone();
         let stories = setup.config().stories.clone();
+        let prefilter = Prefilter::new(&setup.config().model, &scorer.model(), rule.threshold)?;
         let keep = setup.config().state.keep(stories.window);
         let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
         let handles_of_flow = handles.clone();
-        let flow = Flow { store, scorer, rule, actors, stories, outlets, handles: handles_of_flow, keep, mode, tally };
+        let flow = Flow {
+            store,
+            scorer,
+            rule,
+            actors,
+            stories,
+            prefilter,
+            outlets,
+            handles: handles_of_flow,
+            keep,
+            mode,
+            tally,
+        };
         let work = async {
             let stages = stages(flow, &stop)?;
             anyhow::Ok(stages.join(setup.config().run.drain).await?)

@@ -64,7 +64,7 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
             for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
                 let named = actors.extract(&text.title, &text.summary);
                 if rule.is_met_by(&verdict) {
-                    verdict.reasons = scorer.explain(text.clone()).await?;
+                    verdict.reasons = scorer.explain(text.clone()).await?.reasons;
                 }
                 if args.json {
                     print_json(line, &verdict, &named, (&rule, &scorer.model().id))?;

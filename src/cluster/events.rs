@@ -1,12 +1,14 @@
 //! What a story's new sighting is worth telling a sink that asks for stories and not for every sighting.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::Placement;
 use crate::item::Stage;
 
 /// Why a story is told of again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Event {
     /// It begins: its first sighting.
@@ -28,6 +30,18 @@ pub enum Event {
         /// Owners so far.
         owners: usize,
     },
+}
+
+/// For people: "held → agreed", "25 alerts".
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begins => f.write_str("a new story"),
+            Self::Stage { from, to } => write!(f, "{} → {}", from.name(), to.name()),
+            Self::Size { mark } => write!(f, "{mark} alerts"),
+            Self::Corroborated { owners } => write!(f, "confirmed by {owners} sources"),
+        }
+    }
 }
 
 /// What was known of a story before a sighting. All nothing for a new one.
@@ -90,6 +104,15 @@ mod tests {
     fn told(before: (usize, usize, Stage), size: usize, stage: Stage, owners: usize) -> Vec<Event> {
         let before = Before { size: before.0, owners: before.1, stage: before.2 };
         events(&before, &placed(size), &After { stage, owners }, &MARKS)
+    }
+
+    #[test]
+    fn events_read_well_and_come_back_from_a_line() {
+        let event = Event::Stage { from: Stage::Held, to: Stage::Agreed };
+        assert_eq!(event.to_string(), "held → agreed");
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(line, r#"{"what":"stage","from":"held","to":"agreed"}"#);
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::copies::are_copies;
 use super::events::{After, Before, Event, events};
 use super::index::Index;
 use super::terms::Sighting;
-use crate::item::{Identity, Stage};
+use crate::item::{Embedding, Identity, Stage};
 
 /// Stories that are compared with a sighting in full: those that share the most with it. More costs time and has not
 /// been seen to find another story.
@@ -23,6 +23,12 @@ const PRIOR_STORIES: f32 = 200.0;
 
 /// Owners that are remembered of a story; more are counted no further. A story of that many needs no corroboration.
 const MAX_OWNERS: usize = 256;
+
+/// What two alerts are about counts so much beside their terms, and this cosine of their embeddings counts neither way: for
+/// all-MiniLM-L6-v2 it lies between alerts of one story (median 0.53) and of two (0.24). Chosen, with the shipped least
+/// similarity, on 471 headlines of two seasons.
+const ABOUT_WEIGHT: f32 = 0.43;
+const ABOUT_NEUTRAL: f32 = 0.46;
 
 /// When sightings are of one story.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +72,32 @@ struct Story {
     stage: Stage,
     /// Sum of the sightings' weights, by term. In order: a sum over it must come out the same in every run.
     sum: BTreeMap<u32, f32>,
+    /// Mean of the sightings' embeddings, and of how many.
+    about: Option<(Embedding, usize)>,
     /// Length of `sum` with each term's rarity, as it was when the last sighting joined.
     norm: f32,
 }
 
 impl Story {
+    /// How much nearer a sighting is for what it is about than an alert on another event would be.
+    fn closeness(&self, sighting: &Sighting) -> f32 {
+        let known = self.about.as_ref().map(|(mean, _)| mean).zip(sighting.embedding.as_ref());
+        let cosine = known.and_then(|(mean, embedding)| mean.cosine(embedding));
+        cosine.map_or(0.0, |cosine| ABOUT_WEIGHT * (cosine.max(0.0) - ABOUT_NEUTRAL))
+    }
+
     fn before(&self) -> Before {
         Before { size: self.size, owners: self.independent.len(), stage: self.stage }
     }
 
-    /// Takes note of who told it, whether in words of his own, and at what stage.
+    /// Takes note of what it is about, who told it, whether in words of his own, and at what stage.
     fn heard_of(&mut self, sighting: &Sighting) {
+        if let Some(embedding) = &sighting.embedding {
+            self.about = Some(match self.about.take() {
+                Some((mean, count)) => (mean.joined(count, embedding), count + 1),
+                None => (embedding.clone(), 1),
+            });
+        }
         if sighting.stage != Stage::None {
             self.stage = sighting.stage;
         }
@@ -153,7 +174,7 @@ impl Stories {
             .into_iter()
             .filter_map(|key| Some((key, self.live.get(&key)?)))
             .filter(|(_, story)| self.is_within(story, sighting.at))
-            .map(|(key, story)| (self.similarity(story, &weighed, norm), key))
+            .map(|(key, story)| (self.similarity(story, &weighed, norm) + story.closeness(sighting), key))
             .filter(|(similarity, _)| *similarity >= self.terms.similarity)
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
             .map(|(_, key)| key)
@@ -190,6 +211,7 @@ impl Stories {
             prints: Vec::new(),
             stage: Stage::None,
             sum: BTreeMap::new(),
+            about: None,
             norm: 0.0,
         };
         self.live.insert(key, story);

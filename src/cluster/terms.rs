@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 
 use crate::actors::{Kind, Named};
-use crate::item::{Identity, Stage};
+use crate::item::{Embedding, Identity, Stage};
 
 /// Bytes of the summary that count: the first sentences tell the event, what follows is background, which different
 /// events share.
@@ -146,6 +146,8 @@ pub struct Sighting {
     pub stage: Stage,
     /// The simhash of its text, if that is long enough for one.
     pub print: Option<u64>,
+    /// What the transformer makes of its text; the linear model makes nothing.
+    pub embedding: Option<Embedding>,
     /// Its terms.
     pub vector: Vector,
 }

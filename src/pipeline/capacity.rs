@@ -49,15 +49,23 @@ pub const HELD_IDS: usize = 1_000_000;
 /// A wake-up is a fact, not a count: one that is waiting stands for all.
 pub const WAKE: usize = 1;
 
-/// Items of history that share one transaction. Their keys are written in the order of the index, so that more touch each of
-/// its pages less often; they are held in memory, twice with those read ahead.
-pub const HISTORY_GROUP: usize = 16 * 1024;
+/// Bytes of text in the items of history that share one transaction (`[backfill] group` says how many items may): long texts
+/// must not make of a group of items what does not fit in memory.
+pub const HISTORY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Items among them that the quick model has not settled: a group is judged to its end before the next is taken in, so that more
+/// only makes the progress jump (these take the transformer about twenty seconds on two cores).
+pub const HISTORY_OPEN: usize = 2_048;
 
 /// Batches that share one transaction however few their items: a directory of small files is not held up to its end.
-pub const HISTORY_BATCHES: usize = 1_024;
+pub const HISTORY_BATCHES: usize = 8 * 1024;
 
-/// Batches read ahead while a group is committed and judged: about one group of full batches.
+/// KiB of history that is read and not parsed yet: one document of the longest kind (`[backfill] max_document`), which takes
+/// several times its length to parse. Less than that is taken for all of it.
+pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
+
+/// Bundles of batches read ahead while a group is committed and judged: a quarter of a group of full batches.
 pub const HISTORY_AHEAD: usize = 16;
 
-/// Pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
+/// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

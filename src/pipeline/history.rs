@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit::Backlog;
 use super::persist::Persist;
 use super::{Flow, PipelineError, Stages, Tally, capacity, judging};
-use crate::item::Identity;
+use crate::item::{Entry, Identity};
 use crate::store::{Batch, SourceCounts};
 
 /// How often it is looked whether what an earlier run left waiting has been judged.
@@ -33,6 +33,33 @@ pub struct History {
     pub rejects: Option<Rejects>,
     /// Told what each batch came to once it is taken in.
     pub taken: Box<Taken>,
+    /// Items that share one transaction.
+    pub group: usize,
+}
+
+/// What a group holds so far. When it is full depends on the sources and the model alone.
+#[derive(Debug, Default)]
+struct Filled {
+    items: usize,
+    open: usize,
+    bytes: usize,
+    batches: usize,
+}
+
+impl Filled {
+    fn add(&mut self, batch: &Batch) {
+        self.items += batch.sightings.len();
+        self.open += batch.sightings.iter().filter(|sighting| !sighting.settled).count();
+        let text = |entry: &Entry| entry.title.len() + entry.summary.len();
+        self.bytes += batch.sightings.iter().map(|sighting| text(&sighting.candidate.item.entry)).sum::<usize>();
+        self.batches += 1;
+    }
+
+    fn is_full(&self, most: usize) -> bool {
+        let Self { items, open, bytes, batches } = *self;
+        let full = items >= most || open >= capacity::HISTORY_OPEN || bytes >= capacity::HISTORY_BYTES;
+        full || batches >= capacity::HISTORY_BATCHES
+    }
 }
 
 /// The file of rejects: JSON lines, cut back to what was committed when a run goes on.
@@ -77,7 +104,7 @@ impl Rejects {
 pub fn feed_history(
     flow: Flow,
     history: History,
-    source: impl FnOnce(mpsc::Sender<Batch>) -> BoxFuture<'static, Result<(), PipelineError>>,
+    source: impl FnOnce(mpsc::Sender<Vec<Batch>>) -> BoxFuture<'static, Result<(), PipelineError>>,
     stop: &CancellationToken,
 ) -> Stages {
     let (sender, batches) = mpsc::channel(capacity::HISTORY_AHEAD);
@@ -99,16 +126,18 @@ struct TakeIn {
 }
 
 impl TakeIn {
-    async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), PipelineError> {
+    async fn run(mut self, mut batches: mpsc::Receiver<Vec<Batch>>) -> Result<(), PipelineError> {
         self.left_over().await?;
-        let (mut group, mut items) = (Vec::new(), 0);
-        while let Some(batch) = batches.recv().await {
-            items += batch.sightings.len();
-            let full = items >= capacity::HISTORY_GROUP || group.len() + 1 >= capacity::HISTORY_BATCHES || batch.flush;
-            group.push(batch);
-            if full {
-                items = 0;
-                self.take_in(std::mem::take(&mut group)).await?;
+        let (mut group, mut filled) = (Vec::new(), Filled::default());
+        while let Some(bundle) = batches.recv().await {
+            for batch in bundle {
+                filled.add(&batch);
+                let full = batch.flush || filled.is_full(self.history.group);
+                group.push(batch);
+                if full {
+                    filled = Filled::default();
+                    self.take_in(std::mem::take(&mut group)).await?;
+                }
             }
         }
         // Cut short, a group would end elsewhere than in a run that is not stopped: it is read again.

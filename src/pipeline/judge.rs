@@ -12,10 +12,10 @@ use super::persist::Persist;
 use super::{AlertRule, PipelineError, Tally, capacity};
 use crate::actors::Extractor;
 use crate::alert::{Alert, AlertModel};
-use crate::classify::{AlertOn, ModelInfo, ScoreError, Text, Worker};
+use crate::classify::{AlertOn, ModelInfo, Prefilter, ScoreError, Text, Worker};
 use crate::cluster::StoriesConfig;
 use crate::cluster::copies::{Print, Said};
-use crate::item::{Entry, Verdict};
+use crate::item::Verdict;
 use crate::store::{Judged, Pending, Raised};
 
 pub(super) struct Judge {
@@ -24,6 +24,7 @@ pub(super) struct Judge {
     pub rule: AlertRule,
     pub actors: Arc<Extractor>,
     pub stories: StoriesConfig,
+    pub prefilter: Option<Arc<Prefilter>>,
     pub tally: Arc<Tally>,
     pub backlog: Arc<Backlog>,
     /// Wakes the delivery.
@@ -34,20 +35,31 @@ impl Judge {
     /// Judges what waits in the store until intake has closed and nothing waits, or the run stops.
     pub async fn run(self, mut woken: mpsc::Receiver<()>) -> Result<(), PipelineError> {
         let model = self.scorer.model();
-        let mut memory = Memory::load(&self.persist, &self.stories, &self.rule.name(&model)).await?;
+        // Before anything else: what is taken in from now on is new, and not left over.
         let left = self.persist.call(|store| store.pending_count()).await?;
         self.tally.resumed(left);
+        // Read when it is needed first: a run that finds nothing new has no use for it.
+        let mut memory = None;
         loop {
             if self.persist.stop.is_cancelled() {
                 return Ok(());
             }
             let batch = self.persist.call(|store| store.pending(capacity::JUDGE_GROUP)).await?;
             if !batch.is_empty() {
-                self.settle(batch, &model, &mut memory).await?;
+                let mut known = match memory.take() {
+                    Some(known) => known,
+                    None => self.remember(&model).await?,
+                };
+                self.settle(batch, &model, &mut known).await?;
+                memory = Some(known);
             } else if !self.woken(&mut woken).await {
                 return Ok(());
             }
         }
+    }
+
+    async fn remember(&self, model: &ModelInfo) -> Result<Memory, PipelineError> {
+        Memory::load(&self.persist, &self.stories, &self.rule.name(model), self.prefilter.clone()).await
     }
 
     /// Waits for work; false when there will be none.
@@ -79,7 +91,7 @@ impl Judge {
         memory: &mut Memory,
         judged: &mut Vec<Judged>,
     ) -> Result<(), PipelineError> {
-        let prints: Vec<Option<Print>> = batch.iter().map(print).collect();
+        let prints: Vec<Option<Print>> = batch.iter().map(|pending| memory.print(&pending.item.entry)).collect();
         let originals = memory.originals(&prints);
         let fresh: Vec<&Pending> = batch.iter().zip(&originals).filter(|(_, is)| **is).map(|(item, _)| item).collect();
         let mut verdicts = self.score(&fresh).await?.into_iter();
@@ -170,7 +182,7 @@ impl Judge {
         let _at_work = self.persist.begin();
         let (entry, score) = (&pending.item.entry, verdict.score());
         let named = self.actors.extract(&entry.title, &entry.summary);
-        let (story, sighting) = memory.place(&pending, &verdict, &named, print);
+        let (story, sighting) = memory.place(&pending, &verdict, &named);
         let held_to = AlertModel { id: &model.id, threshold: self.rule.threshold };
         let alert = Alert::new(&pending, &verdict, &named, &story, held_to, Utc::now());
         let line =
@@ -178,7 +190,8 @@ impl Judge {
         let id = alert.id().to_owned();
         tracing::info!(item = %pending.item.id, feed = %crate::alert::public_url(&pending.feed_url), score,
             story = %story.story, "alert");
-        memory.remember(print, &Said::Alert(verdict));
+        // Without the embedding, which the alert line does not hold: what is said of a copy must not depend on a restart.
+        memory.remember(print, &Said::Alert(Verdict { embedding: None, ..verdict }));
         Ok(Judged { row, score: Some(score), alert: Some(Raised { id, line, story: story.story, sighting }) })
     }
 
@@ -188,7 +201,8 @@ impl Judge {
         let stands = |span: &str| entry.title.contains(span) || entry.summary.contains(span);
         if verdict.reasons.is_empty() || !verdict.reasons.iter().all(|reason| stands(&reason.text)) {
             let _at_work = self.persist.begin();
-            verdict.reasons = self.scorer.explain(text(pending)).await?;
+            let explanation = self.scorer.explain(text(pending)).await?;
+            (verdict.reasons, verdict.embedding) = (explanation.reasons, explanation.embedding);
         }
         Ok(verdict)
     }
@@ -213,11 +227,6 @@ impl AlertRule {
     fn name(&self, model: &ModelInfo) -> String {
         format!("{} {:?} {}", model.id, self.on, self.threshold)
     }
-}
-
-fn print(pending: &Pending) -> Option<Print> {
-    let Entry { title, summary, .. } = &pending.item.entry;
-    Print::of(title, summary)
 }
 
 fn text(pending: &Pending) -> Text {

@@ -8,9 +8,10 @@ use url::Url;
 use super::PipelineError;
 use super::persist::Persist;
 use crate::actors::Named;
+use crate::classify::{Prefilter, Text};
 use crate::cluster::copies::{Print, Said, Wire};
 use crate::cluster::{Placement, Sighting, Stories, StoriesConfig, Vector};
-use crate::item::{Stage, Verdict};
+use crate::item::{Entry, Stage, Verdict};
 use crate::schedule::site;
 use crate::store::{Pending, Store};
 
@@ -20,12 +21,19 @@ const SURE: f32 = 0.7;
 
 pub(super) struct Memory {
     stories: Stories,
-    wire: Wire<Said>,
+    wire: Option<Wire<Said>>,
+    prefilter: Option<Arc<Prefilter>>,
 }
 
 impl Memory {
     /// What the store knows. `judge` names who judges, and by which rule: what another one said is not taken over.
-    pub async fn load(persist: &Persist, config: &StoriesConfig, judge: &str) -> Result<Self, PipelineError> {
+    /// What `prefilter` settles costs less to score than to recognise.
+    pub async fn load(
+        persist: &Persist,
+        config: &StoriesConfig,
+        judge: &str,
+        prefilter: Option<Arc<Prefilter>>,
+    ) -> Result<Self, PipelineError> {
         let (shared, judge) = (Arc::new(config.clone()), Arc::<str>::from(judge));
         let read = move |store: &mut Store| {
             let mut stories = Stories::new(shared.terms(), &shared.marks);
@@ -33,18 +41,30 @@ impl Memory {
             Ok((stories, store.judged_of_late(&judge, shared.copies)?))
         };
         let (stories, judged) = persist.call(read).await?;
-        let mut memory = Self { stories, wire: Wire::new(config.copies) };
+        let wire = (config.copies > 0).then(|| Wire::new(config.copies));
+        let mut memory = Self { stories, wire, prefilter };
         tokio::task::block_in_place(|| {
             for (text, said) in judged {
-                memory.remember(Print::of(&text.title, &text.summary), &said);
+                memory.remember(memory.print_of(&text), &said);
             }
         });
         Ok(memory)
     }
 
+    /// What tells an entry from others that are no copies of it; `None` for one that is not to be recognised.
+    pub fn print(&self, entry: &Entry) -> Option<Print> {
+        self.wire.as_ref()?;
+        self.print_of(&Text::new(entry.title.as_str(), entry.summary.as_str()))
+    }
+
+    fn print_of(&self, text: &Text) -> Option<Print> {
+        let settled = self.prefilter.as_ref().is_some_and(|prefilter| prefilter.settles(text));
+        if settled { None } else { Print::of(&text.title, &text.summary) }
+    }
+
     /// What was said of the text that one with this print copies.
     pub fn said(&self, print: Option<Print>) -> Option<Said> {
-        self.wire.find(print?).cloned()
+        self.wire.as_ref()?.find(print?).cloned()
     }
 
     /// Which of the texts with these prints copy no text of before, nor one of the others before them.
@@ -52,7 +72,7 @@ impl Memory {
         let mut here = Wire::new(prints.len());
         let mut is_original = |print: &Option<Print>| {
             let Some(print) = *print else { return true };
-            let original = self.wire.find(print).is_none() && here.find(print).is_none();
+            let original = self.said(Some(print)).is_none() && here.find(print).is_none();
             here.remember(print, ());
             original
         };
@@ -61,26 +81,21 @@ impl Memory {
 
     /// Remembers what was said of a text.
     pub fn remember(&mut self, print: Option<Print>, said: &Said) {
-        if let Some(print) = print {
-            self.wire.remember(print, said.clone());
+        if let (Some(print), Some(wire)) = (print, &mut self.wire) {
+            wire.remember(print, said.clone());
         }
     }
 
     /// Finds the story of an alert.
-    pub fn place(
-        &mut self,
-        pending: &Pending,
-        verdict: &Verdict,
-        named: &Named,
-        print: Option<Print>,
-    ) -> (Placement, Sighting) {
+    pub fn place(&mut self, pending: &Pending, verdict: &Verdict, named: &Named) -> (Placement, Sighting) {
         let (item, stage) = (&pending.item, verdict.stage);
         let sighting = Sighting {
             item: item.id,
             at: item.published,
             owner: owner(pending),
             stage: if stage.confidence >= SURE { stage.label } else { Stage::None },
-            print: print.map(|print| print.text),
+            print: Print::of(&item.entry.title, &item.entry.summary).map(|print| print.text),
+            embedding: verdict.embedding.clone(),
             vector: Vector::of(&item.entry.title, &item.entry.summary, named),
         };
         (self.stories.place(&sighting), sighting)

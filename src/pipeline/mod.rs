@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::Extractor;
-use crate::classify::{AlertOn, ScoreError, Worker};
+use crate::classify::{AlertOn, Prefilter, ScoreError, Worker};
 use crate::cluster::StoriesConfig;
 use crate::fetch::{Credential, Fetcher};
 use crate::schedule::{Outage, ScheduleConfig};
@@ -133,6 +133,8 @@ pub struct Flow {
     pub actors: Arc<Extractor>,
     /// When alerts are of one story.
     pub stories: StoriesConfig,
+    /// What settles items in front of the scorer, if anything does.
+    pub prefilter: Option<Prefilter>,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
@@ -245,7 +247,7 @@ fn judging(
     let (judge_wake, judge_woken) = mpsc::channel(capacity::WAKE);
     let (deliver_wake, deliver_woken) = mpsc::channel(capacity::WAKE);
     let backlog = Arc::new(commit::Backlog::default());
-    let Flow { store, scorer, rule, actors, stories, outlets, handles, keep, mode, tally } = flow;
+    let Flow { store, scorer, rule, actors, stories, prefilter, outlets, handles, keep, mode, tally } = flow;
     let Handles { reopen, pulse, intake } = handles;
     let persist = persist::Persist { store, mode, stop: stop.clone(), pulse, stage: "commit" };
     let shared = (persist.clone(), backlog.clone(), judge_wake);
@@ -255,6 +257,7 @@ fn judging(
         rule,
         actors,
         stories,
+        prefilter: prefilter.map(Arc::new),
         tally: tally.clone(),
         backlog,
         wake: deliver_wake,

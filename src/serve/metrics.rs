@@ -51,9 +51,13 @@ fn counted(registry: &mut Registry, tally: &Tally) {
     counters(registry, "items", "Entries of documents by outcome", "outcome", &items);
     let judged = [("alert", t.alert), ("irrelevant", t.irrelevant), ("unscorable", t.unscorable)];
     counters(registry, "judged", "Items judged by outcome", "outcome", &judged);
-    let delivered = Counter::<u64>::default();
-    delivered.inc_by(t.delivered);
-    registry.register("delivered", "Alerts written to the main alert file", delivered);
+    let mut counter = |name: &str, help: &str, count: u64| {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    };
+    counter("copied", "Items judged that took over the verdict of a text they copy", t.copied);
+    counter("delivered", "Alerts written to the main alert file", t.delivered);
 }
 
 fn standing_now(registry: &mut Registry, standing: &Standing, troubles: &[(&'static str, String)]) {

@@ -4,6 +4,7 @@
 //! each would touch other pages. An item that the quick model has settled leaves its keys alone.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -317,12 +318,31 @@ struct Intake<'t> {
     transaction: &'t Transaction<'t>,
     run: Identity,
     now: DateTime<Utc>,
-    known: HashMap<Identity, Known>,
+    known: HashMap<Identity, Known, BuildHasherDefault<Prefix>>,
+}
+
+/// Hashes keys, which are hashes already.
+#[derive(Default)]
+struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks_exact(8) {
+            self.0 ^= part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        }
+    }
+
+    /// What tells arrays of other lengths apart: all keys are of one.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl<'t> Intake<'t> {
     fn new(transaction: &'t Transaction<'t>, run: Identity, now: DateTime<Utc>) -> Self {
-        Self { transaction, run, now, known: HashMap::new() }
+        Self { transaction, run, now, known: HashMap::default() }
     }
 
     /// Reads what is known under the keys of the group.

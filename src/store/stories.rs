@@ -6,10 +6,10 @@ use rusqlite::{Connection, Row, params};
 use super::error::During;
 use super::{Store, StoreError};
 use crate::alert::verdict_of;
-use crate::classify::{STAGE_NAMES, STAGES, Text};
+use crate::classify::{STAGES, Text};
 use crate::cluster::copies::Said;
 use crate::cluster::{Sighting, Vector};
-use crate::item::{Entry, Identity, Stage};
+use crate::item::{Embedding, Entry, Identity, Stage};
 
 impl Store {
     /// Calls `take` with every sighting that is kept and its story, in the order in which they were placed.
@@ -18,7 +18,7 @@ impl Store {
     /// When the database refuses or holds what this program did not write.
     pub fn each_sighting(&self, mut take: impl FnMut(Identity, &Sighting)) -> Result<(), StoreError> {
         let what = "read the stories";
-        let sql = "SELECT story, item, at, owner, stage, print, terms FROM sighting ORDER BY id";
+        let sql = "SELECT story, item, at, owner, stage, print, terms, about FROM sighting ORDER BY id";
         let mut statement = self.connection.prepare_cached(sql).during(what)?;
         let mut rows = statement.query([]).during(what)?;
         while let Some(row) = rows.next().during(what)? {
@@ -74,16 +74,17 @@ pub(super) fn note(
     sighting: &Sighting,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR IGNORE INTO sighting (item, story, at, owner, stage, print, terms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT OR IGNORE INTO sighting (item, story, at, owner, stage, print, terms, about)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     connection.prepare_cached(sql)?.execute(params![
         sighting.item.0,
         story.0,
         sighting.at.timestamp_millis(),
         sighting.owner,
-        stage_name(sighting.stage),
+        sighting.stage.name(),
         sighting.print.map(u64::cast_signed),
         sighting.vector.to_bytes(),
+        sighting.embedding.as_ref().map(Embedding::to_bytes),
     ])?;
     let sql = "INSERT INTO story (id, last) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET last = max(last, ?2)";
     connection.prepare_cached(sql)?.execute(params![story.0, now.timestamp_millis()]).map(drop)
@@ -108,6 +109,7 @@ fn sighting(row: &Row<'_>) -> rusqlite::Result<(Identity, Sighting)> {
         stage: stage_of(&stage),
         print: row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned),
         vector: Vector::from_bytes(&terms),
+        embedding: row.get::<_, Option<Vec<u8>>>(7)?.and_then(|bytes| Embedding::from_bytes(&bytes)),
     };
     Ok((Identity(row.get(0)?), sighting))
 }
@@ -128,12 +130,8 @@ fn said(row: &Row<'_>) -> Result<Option<(Text, Said)>, StoreError> {
     Ok(Some((Text::new(entry.title, entry.summary), said)))
 }
 
-fn stage_name(stage: Stage) -> &'static str {
-    STAGES.iter().zip(STAGE_NAMES).find(|(known, _)| **known == stage).map_or("none", |(_, name)| name)
-}
-
 fn stage_of(name: &str) -> Stage {
-    STAGES.iter().zip(STAGE_NAMES).find(|(_, known)| *known == name).map_or(Stage::None, |(stage, _)| *stage)
+    STAGES.into_iter().find(|stage| stage.name() == name).unwrap_or_default()
 }
 
 #[cfg(test)]

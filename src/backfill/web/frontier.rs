@@ -139,6 +139,12 @@ impl Frontier {
         self.asks.is_empty() && self.later.is_empty()
     }
 
+    /// Forgets what lies beyond `most` documents but the first of it, which is said to be too many: positions in the store
+    /// name all that is to be asked for, and lists of sitemaps may name each other.
+    pub fn cut(&mut self, most: usize) {
+        self.asks.truncate(most.saturating_sub(self.asked) + 1);
+    }
+
     /// Takes in what the answer to `ask` found.
     pub fn answered(&mut self, ask: &Ask, found: Found<'_>, rules: &Rules) -> Fate {
         match found {

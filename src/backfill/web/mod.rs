@@ -18,7 +18,7 @@ use url::Url;
 pub use frontier::{Frontier, Pages, Rules};
 
 use super::feeder::Stop;
-use super::piece::{Content, Page, Piece, Position, Reject};
+use super::piece::{Bundle, Content, Page, Piece, Position, Reject};
 use crate::alert::public_url;
 use crate::fetch::{Answer, Credential, ErrorClass, FetchError, Fetcher, Outcome, Request, Validators};
 use crate::parse::{Context, decode, parse};
@@ -50,7 +50,7 @@ const RESTS: usize = 3;
 pub(super) struct Visit<'w> {
     pub web: &'w Web,
     pub source: usize,
-    pub pieces: mpsc::Sender<Piece>,
+    pub pieces: mpsc::Sender<Bundle>,
     pub stop: CancellationToken,
     pub frontier: Frontier,
     /// Pieces sent, for positions.
@@ -82,7 +82,9 @@ impl Visit<'_> {
                 break;
             }
             self.frontier.asked += 1;
-            match self.get(&ask).await.and_then(|got| self.read(&ask, got)) {
+            let got = self.get(&ask).await.and_then(|got| self.read(&ask, got));
+            self.frontier.cut(self.web.max_pages);
+            match got {
                 Ok(Some(content)) => self.send(&ask, content, false).await?,
                 Ok(None) | Err(Trouble::End) => {}
                 Err(Trouble::Halt) => return Err(Stop::Halt),
@@ -107,7 +109,7 @@ impl Visit<'_> {
         let position = Position { file: ask.feed.clone(), pieces: self.sent, web: Some(self.frontier.clone()) };
         let file: Arc<str> = public_url(&ask.url).into();
         let piece = Piece { source: self.source, file, position, done, bytes, content };
-        self.pieces.send(piece).await.map_err(|_| Stop::Halt)
+        self.pieces.send(Bundle { pieces: vec![piece], room: None }).await.map_err(|_| Stop::Halt)
     }
 
     /// One document, with the manners of polling: a request to a host at a time, a gap between, and a rest where one is asked

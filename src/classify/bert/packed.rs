@@ -40,6 +40,12 @@ impl Affine {
     }
 }
 
+impl Affine {
+    fn copied(self) -> Self {
+        Self { weight: self.weight.copy(), bias: self.bias.copy() }
+    }
+}
+
 struct Layer {
     /// Query, key and value, one under the other.
     attend: Affine,
@@ -48,6 +54,19 @@ struct Layer {
     widen: Affine,
     narrow: Affine,
     narrow_norm: Affine,
+}
+
+impl Layer {
+    fn copied(self) -> Self {
+        Self {
+            attend: self.attend.copied(),
+            output: self.output.copied(),
+            output_norm: self.output_norm.copied(),
+            widen: self.widen.copied(),
+            narrow: self.narrow.copied(),
+            narrow_norm: self.narrow_norm.copied(),
+        }
+    }
 }
 
 impl Packed {
@@ -90,6 +109,12 @@ impl Packed {
 
     /// Grade and stage logits, one row a text.
     pub fn logits(&self, texts: &[&Encoded]) -> Result<(Tensor, Tensor), ScoreError> {
+        let pooled = self.pooled(texts)?;
+        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
+    }
+
+    /// The mean of each text's token states, one row a text.
+    pub fn pooled(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
         let mut x = self.embed(texts)?;
         for layer in &self.layers {
@@ -100,8 +125,12 @@ impl Packed {
         }
         let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
         let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
-        let pooled = Tensor::f_stack(&means, 0).map_err(inference)?;
-        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
+        Tensor::f_stack(&means, 0).map_err(inference)
+    }
+
+    /// The same with layers that nobody else writes to; the embeddings stay shared.
+    pub fn with_own_layers(self) -> Self {
+        Self { layers: self.layers.into_iter().map(Layer::copied).collect(), ..self }
     }
 
     fn embed(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {

@@ -134,11 +134,12 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     if let Some(page) = &args.report {
         backfill.page(&store, &report, page)?;
     }
-    // One that has come to its end is forgotten: the next begins anew, and knows what it has read.
+    let shown = report.show(args.json, if args.dry_run { Path::new("nowhere (dry run)") } else { &out });
+    // One that has come to its end and said so is forgotten: the next begins anew, and knows what it has read.
     if report.done() {
         store.forget_history(backfill.run)?;
     }
-    report.show(args.json, if args.dry_run { Path::new("nowhere (dry run)") } else { &out })?;
+    shown?;
     Ok(report.exit())
 }
 
@@ -189,7 +190,7 @@ impl Backfill {
         let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
         let live = live.clone();
         let taken = Box::new(move |batch: &Batch, counts: &SourceCounts| live.taken(batch.source, counts, batch.done));
-        let history = History { run: self.run, rejects, taken };
+        let history = History { run: self.run, rejects, taken, group: config.backfill.group };
         let (work, stopping) = (Arc::new(work), stop.clone());
         Ok(feed_history(flow, history, |batches| read_sources(plan, work, batches, stopping).boxed(), stop))
     }

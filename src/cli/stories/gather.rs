@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::alerts::filter::Filter;
 use super::super::alerts::read::{Actor, View};
+use crate::cluster::Event;
 
 /// A story as its alerts tell it.
 #[derive(Debug, Serialize)]
@@ -146,22 +147,10 @@ fn sighting(view: &View) -> Sighting {
     }
 }
 
-/// What an alert changed in its story, in words.
+/// What an alert changed in its story, in words; what a later program writes there is left out.
 pub(super) fn changes(view: &View) -> Vec<String> {
     let events = view.story.iter().flat_map(|story| &story.events);
-    events.filter_map(in_words).collect()
-}
-
-fn in_words(event: &serde_json::Value) -> Option<String> {
-    let text = |key: &str| event.get(key).and_then(|value| value.as_str()).unwrap_or("?");
-    let number = |key: &str| event.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
-    match event.get("what")?.as_str()? {
-        "begins" => Some("begins".into()),
-        "stage" => Some(format!("{} → {}", text("from"), text("to"))),
-        "size" => Some(format!("{} alerts", number("mark"))),
-        "corroborated" => Some(format!("{} sources of their own", number("owners"))),
-        other => Some(other.to_owned()),
-    }
+    events.filter_map(|event| Some(Event::deserialize(event).ok()?.to_string())).collect()
 }
 
 /// Each of `items` once, the commonest first; of equals that which came first.

@@ -21,6 +21,7 @@ fn sighting(event: u32, n: u32, hour: i64) -> Sighting {
         owner: format!("owner{}", n % 7),
         stage: Stage::None,
         print: None,
+        embedding: None,
         vector: Vector(vector),
     }
 }
@@ -108,6 +109,22 @@ fn a_story_tells_its_mark_its_stages_and_the_first_who_has_it_in_his_own_words()
         ]
     );
     assert_eq!(told(3, "desk.example", 0xffff, Stage::Agreed), []);
+}
+
+#[test]
+fn what_alerts_are_about_joins_them_and_keeps_them_apart() {
+    // Half of the terms of the event: alike, and not enough alone.
+    let loose = |n: u32, values: &[f32]| {
+        let mut sighting = sighting(1, n, 0);
+        sighting.vector.0.retain(|(term, _)| *term > 1_000_000 || term % 3 == 0);
+        Sighting { embedding: Embedding::of("model", values), ..sighting }
+    };
+    let joins = |one: Sighting, other: Sighting| {
+        let mut stories = Stories::new(Terms { similarity: 0.6, ..TERMS }, &[]);
+        stories.place(&one).story == stories.place(&other).story
+    };
+    assert!(joins(loose(1, &[1.0, 0.1]), loose(2, &[1.0, 0.0])));
+    assert!(!joins(loose(1, &[1.0, 0.1]), loose(2, &[0.0, 1.0])));
 }
 
 #[test]

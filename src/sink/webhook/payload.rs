@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::UPDATE_SCHEMA;
+use crate::cluster::Event;
+
 /// What a webhook is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +40,18 @@ struct Alert {
     feed: Feed,
     #[serde(default)]
     reasons: Vec<Reason>,
+    schema: String,
+    #[serde(default)]
+    story: Story,
+}
+
+/// Lines of an older program have none.
+#[derive(Debug, Default, Deserialize)]
+struct Story {
+    size: usize,
+    sources: usize,
+    #[serde(default)]
+    events: Vec<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +123,7 @@ fn envelope(alert: &Alert, line: &str) -> Result<String, serde_json::Error> {
         specversion: "1.0",
         id: &alert.alert_id,
         source: &alert.feed.url,
-        r#type: "demarche.alert.v1",
+        r#type: if alert.schema == UPDATE_SCHEMA { "demarche.story_update.v1" } else { "demarche.alert.v1" },
         subject: &alert.item.id,
         time: &alert.emitted_at,
         datacontenttype: "application/json",
@@ -120,10 +135,20 @@ fn envelope(alert: &Alert, line: &str) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
+/// What an alert changes in a story that was told before, and how large that is by now.
+fn news(alert: &Alert) -> Option<String> {
+    let Story { size, sources, events } = &alert.story;
+    let known = events.iter().filter_map(|event| Some(Event::deserialize(event).ok()?.to_string()));
+    let changes: Vec<String> = known.collect();
+    let is_update = alert.schema == UPDATE_SCHEMA && !changes.is_empty();
+    is_update.then(|| format!("{} · {size} alerts from {sources} sources", changes.join(", ")))
+}
+
 /// "Outlet · 93 % · held", and the words that the score rests on.
 fn facts(alert: &Alert) -> String {
     let outlet = alert.feed.title.as_deref().unwrap_or(&alert.feed.url);
-    let mut text = format!("{outlet} · {:.0} %", alert.score * 100.0);
+    let news = news(alert).map(|news| news + " · ").unwrap_or_default();
+    let mut text = format!("{news}{outlet} · {:.0} %", alert.score * 100.0);
     if alert.stage.label != "none" {
         let _ = write!(text, " · {}", alert.stage.label);
     }
@@ -236,6 +261,23 @@ mod tests {
             text,
             "*<https://news.example/a%7Cb(c)|&lt;!channel&gt; talks>*\nExample &amp; Sons · 93 % · held · “ceasefire talks”"
         );
+    }
+
+    #[test]
+    fn an_update_of_a_story_says_what_has_changed() {
+        let mut line: Value = serde_json::from_str(&line("Deal signed")).unwrap();
+        line["story"] = serde_json::json!({"size": 12, "sources": 7, "events":
+            [{"what": "stage", "from": "held", "to": "agreed"}, {"what": "of tomorrow"}]});
+        let text = |line: &Value| Format::Slack.body(&line.to_string()).unwrap();
+        assert!(!text(&line).contains("12 alerts"), "an alert tells itself");
+        line["schema"] = UPDATE_SCHEMA.into();
+        assert!(
+            text(&line).contains("held → agreed · 12 alerts from 7 sources · Example &amp; Sons"),
+            "{}",
+            text(&line)
+        );
+        let event: Value = serde_json::from_str(&Format::Cloudevents.body(&line.to_string()).unwrap()).unwrap();
+        assert_eq!(event["type"], "demarche.story_update.v1");
     }
 
     #[test]

@@ -14,7 +14,8 @@ CREATE TABLE sighting (
     owner TEXT    NOT NULL,
     stage TEXT    NOT NULL,
     print INTEGER,                             -- simhash, of texts that are long enough for one
-    terms BLOB    NOT NULL                     -- hashed terms and their weights, 4 bytes each, little-endian
+    terms BLOB    NOT NULL,                    -- hashed terms and their weights, 4 bytes each, little-endian
+    about BLOB                                 -- embedding: 4 bytes of whose space, then one signed byte a dimension
 );
 CREATE INDEX sighting_story ON sighting (story);
 

@@ -52,6 +52,7 @@ fn sightings_come_back_as_they_were_in_their_order() {
         owner: "news.example".into(),
         stage: Stage::Agreed,
         print: Some(u64::MAX - 5),
+        embedding: Embedding::of("model", &[1.0, -2.0, 0.5]),
         vector: Vector(vec![(7, 1.5), (u32::MAX, 0.25)]),
         item,
     };

@@ -215,8 +215,26 @@ mod tests {
         state.tensors().iter().map(|(_, tensor)| tensor.abs().sum(tch::Kind::Double).double_value(&[])).collect()
     }
 
+    /// libtorch has one generator of chance for the whole process, and other tests draw from it at the same time.
     #[test]
     fn a_resumed_run_ends_where_an_unbroken_one_does() {
+        let alone = concat!(module_path!(), "::alone_a_resumed_run_ends_where_an_unbroken_one_does");
+        let (_crate, name) = alone.split_once("::").expect("a path");
+        let program = std::env::current_exe().expect("this test's program");
+        let run =
+            std::process::Command::new(program).args(["--exact", name, "--ignored", "--test-threads", "1"]).output();
+        let output = run.expect("runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    #[test]
+    #[ignore = "run by the test above, in a process of its own"]
+    fn alone_a_resumed_run_ends_where_an_unbroken_one_does() {
         let dir = tempfile::tempdir().expect("directory");
         let (args, items) = (args(dir.path().into()), items());
         let (network, texts) = start(&items);

@@ -67,6 +67,9 @@ doc: setup ## Build the documentation into target/doc
 UNITS = $(notdir $(wildcard config/systemd/*))
 COMPLETIONS = share/bash-completion/completions/demarche share/zsh/site-functions/_demarche share/fish/vendor_completions.d/demarche.fish
 
+# The program where it was built: that of a package looks for libtorch where the package puts it.
+RUN = LD_LIBRARY_PATH="$(LIBTORCH_DIR)/lib" target/release/demarche
+
 .PHONY: install
 install: ## Install what `make build` built into PREFIX (default /usr/local); DESTDIR is honoured
 	@test -x target/release/demarche || { echo "install: nothing is built: run make build" >&2; exit 1; }
@@ -78,10 +81,10 @@ install: ## Install what `make build` built into PREFIX (default /usr/local); DE
 	    sed 's|/usr/local|$(PREFIX)|g' config/systemd/$$unit > $(TO)/lib/systemd/system/$$unit || exit 1; done
 	if [ -f "$(LIBTORCH_DIR)/.complete" ]; then cp -P "$(LIBTORCH_DIR)"/lib/*.so* $(TO)/lib/demarche/; \
 	else echo "libtorch is your own: it stays where it is"; fi
-	target/release/demarche man > $(TO)/share/man/man1/demarche.1
-	target/release/demarche completions bash > $(TO)/$(word 1,$(COMPLETIONS))
-	target/release/demarche completions zsh > $(TO)/$(word 2,$(COMPLETIONS))
-	target/release/demarche completions fish > $(TO)/$(word 3,$(COMPLETIONS))
+	$(RUN) man > $(TO)/share/man/man1/demarche.1
+	$(RUN) completions bash > $(TO)/$(word 1,$(COMPLETIONS))
+	$(RUN) completions zsh > $(TO)/$(word 2,$(COMPLETIONS))
+	$(RUN) completions fish > $(TO)/$(word 3,$(COMPLETIONS))
 
 .PHONY: uninstall
 uninstall: ## Remove what `make install` put into PREFIX

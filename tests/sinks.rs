@@ -432,3 +432,24 @@ fn a_daemon_ends_with_whoever_read_its_standard_output_and_keeps_what_was_not_ta
     let taken: Vec<Value> = first.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(taken.iter().all(|alert| !desk.in_file().contains(&alert["alert_id"].as_str().unwrap().to_owned())));
 }
+
+#[test]
+fn a_reader_of_standard_output_that_hangs_does_not_keep_the_daemon_from_stopping() {
+    // More than a pipe holds.
+    let desk = Desk::new("[run]\ndrain = \"1s\"\n", 150);
+    let mut command = desk.command(&["--out", "-"]);
+    let log = desk.program.dir.path().join("log");
+    command.stdout(std::process::Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+    let mut child = program::Running(command.spawn().unwrap());
+    let said = || std::fs::read_to_string(&log).unwrap();
+    wait_until("the alerts are raised", PATIENCE, || said().matches("INFO alert").count() == 150);
+    std::thread::sleep(Duration::from_millis(200));
+    signal("TERM", child.0.id());
+    wait_until("the daemon has ended", PATIENCE, || child.0.try_wait().unwrap().is_some());
+    assert_eq!(child.0.wait().unwrap().code(), Some(1), "{}", said());
+    assert!(said().contains("still busy: deliver"), "{}", said());
+    drop(child);
+    let (code, log) = desk.once();
+    assert_eq!(code, 0, "{log}");
+    assert!(!desk.in_file().is_empty(), "what was not taken is not lost");
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -29,6 +30,10 @@ pub struct FlowArgs {
     pub allow_net: Vec<String>,
 }
 
+/// How long the end of the program waits for a thread that hangs in a system call. Everything has had `run.drain` by then, and
+/// what hangs is not yet marked as done: longer only delays the next start.
+const HUNG_WRITE: Duration = Duration::from_secs(1);
+
 impl FlowArgs {
     /// Lays the flags over the configuration.
     pub(super) fn lay_over(&self, setup: &mut Setup) -> anyhow::Result<()> {
@@ -53,7 +58,10 @@ fn check_model(model: &ClassifyConfig) -> anyhow::Result<()> {
 /// Runs `work` on a runtime of its own and waits for everything it started.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // What has ended ends at once here; a write that hangs (a reader of standard output that has stopped) never does.
+    runtime.shutdown_timeout(HUNG_WRITE);
+    done
 }
 
 /// What stays from one configuration to the next while the program runs.

@@ -13,7 +13,7 @@ mod walk;
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl FileSink {
     fn append_block(&mut self, block: &[u8]) -> io::Result<bool> {
         let Target::File { file, whole, .. } = &mut self.target else { return Ok(true) };
         let written = write_block(file, block).and_then(|()| match self.policy.fsync {
-            Fsync::Always => file.sync_data(),
+            Fsync::Always => sync(file),
             Fsync::Interval | Fsync::Never => Ok(()),
         });
         if let Err(error) = written {
@@ -185,7 +185,7 @@ impl FileSink {
     /// not safe before is cut off, to be written anew.
     fn sync_file(&mut self) -> io::Result<()> {
         let Target::File { file, whole, synced } = &mut self.target else { return Ok(()) };
-        match file.sync_data() {
+        match sync(file) {
             Ok(()) => *synced = *whole,
             Err(error) => {
                 file.set_len(*synced)?;
@@ -200,7 +200,7 @@ impl FileSink {
     fn sync_old(&mut self) {
         if let Target::File { file, .. } = &self.target
             && self.policy.fsync != Fsync::Never
-            && let Err(error) = file.sync_data()
+            && let Err(error) = sync(file)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot sync the alert file that was moved away");
         }
@@ -312,6 +312,14 @@ fn is_same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
+/// Makes safe what was written. A pipe or a device keeps nothing, and says so (EINVAL).
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
 /// In two halves where a test wants to see a torn line.
 fn write_block(file: &mut File, block: &[u8]) -> io::Result<()> {
     if step::is_last(Step::Torn) {
@@ -346,6 +354,9 @@ fn open_file(path: &Path) -> io::Result<Target> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return open_pipe(path);
+    }
     let is_new = !path.exists();
     let mut file = File::options().create(true).append(true).read(true).open(path)?;
     if is_new {
@@ -354,6 +365,19 @@ fn open_file(path: &Path) -> io::Result<Target> {
     let metadata = file.metadata()?;
     let whole = if metadata.is_file() { tail::mend(&mut file, metadata.len(), path)? } else { 0 };
     Ok(Target::File { file, whole, synced: whole })
+}
+
+/// A pipe that has a reader: what is written to one without would be gone with us.
+fn open_pipe(path: &Path) -> io::Result<Target> {
+    let probe = File::options().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path);
+    match probe {
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32) => {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "it is a pipe that nobody reads"));
+        }
+        probe => drop(probe?),
+    }
+    let file = File::options().write(true).open(path)?;
+    Ok(Target::File { file, whole: 0, synced: 0 })
 }
 
 #[cfg(test)]

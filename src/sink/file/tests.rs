@@ -247,3 +247,20 @@ fn a_full_disk_is_named_and_not_half_written() {
     let error = sink.append([line("a").as_str()].into_iter(), Utc::now()).unwrap_err().to_string();
     assert!(error.contains("write alert file /dev/full") && error.contains("free some space"), "{error}");
 }
+
+#[test]
+fn devices_and_pipes_are_written_to_and_one_that_nobody_reads_is_named() {
+    append(&mut FileSink::open(Path::new("/dev/null"), policy()).unwrap(), &["a"]);
+    let desk = Desk::new();
+    nix::unistd::mkfifo(&desk.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = FileSink::open(&desk.path, policy()).unwrap_err().to_string();
+    assert!(error.contains("a pipe that nobody reads"), "{error}");
+    let mut reader = File::options().read(true).write(true).open(&desk.path).unwrap();
+    let mut sink = desk.open(policy());
+    append(&mut sink, &["a"]);
+    append(&mut sink, &["b"]);
+    let expected = line("a") + "\n" + &line("b") + "\n";
+    let mut text = vec![0; expected.len()];
+    reader.read_exact(&mut text).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Parser;
 use demarche::classify::linear::{LinearModel, LinearScorer};
 use demarche::classify::package::Package;
-use demarche::classify::{ClassifyConfig, ScoreError, Scorer, Text};
+use demarche::classify::{ClassifyConfig, ScoreError, Scored, Scorer, Text};
 use demarche::eval;
 use demarche::train::{self, data};
 
@@ -65,7 +65,8 @@ fn stays_sane(scorer: &mut dyn Scorer) {
         assert!(verdict.stage.confidence.is_finite() && verdict.reasons.is_empty());
     }
     assert_eq!(scorer.score(&[]).expect("no texts, no verdicts"), []);
-    assert_eq!(scorer.explain(&Text::default()).expect("explains"), []);
+    let empty = Scored { text: Text::default(), score: 0.1 };
+    assert_eq!(scorer.explain(&[empty]).expect("explains"), [[]]);
 }
 
 fn alone_as_in_a_batch(scorer: &mut dyn Scorer) {
@@ -120,7 +121,8 @@ fn the_linear_model_stays_sane() {
 #[test]
 fn the_linear_model_says_why() {
     let text = Text::new("Envoys hold ceasefire talks", "Weather was fine in the city that day.");
-    let reasons = linear().explain(&text).expect("explains");
+    let score = linear().score(std::slice::from_ref(&text)).expect("scores")[0].score();
+    let reasons = linear().explain(&[Scored { text: text.clone(), score }]).expect("explains").remove(0);
     assert!(!reasons.is_empty() && reasons.len() <= 3);
     assert!(reasons.iter().all(|r| text.title.contains(&r.text) || text.summary.contains(&r.text)));
     assert!(text.title.contains(&reasons[0].text), "{reasons:?}");

@@ -3,12 +3,12 @@
 
 mod alloc;
 mod encode;
+mod lanes;
 mod network;
 mod packed;
+mod product;
 
 use std::path::Path;
-
-use tch::no_grad;
 
 use super::calibrate::probabilities;
 use super::manifest::{Kind, Manifest, same};
@@ -17,8 +17,10 @@ use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
 use crate::item::{Embedding, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
+use lanes::{BatchSize, Lanes};
 pub use network::{Batch, Network, is_tuned};
 pub use packed::Packed;
+pub use product::Precision;
 
 /// Name and version of how text goes in: title and summary as a pair, lower-cased word pieces, cut to the manifest's
 /// `max_tokens`, mean of the token states. Raise the number with any change to it.
@@ -26,14 +28,13 @@ pub const FEATURES: &str = "wordpiece-pair-mean/1";
 
 /// The transformer as a [`Scorer`].
 pub struct BertScorer {
-    network: Packed,
+    network: Lanes,
     /// The base as it is: made to tell what texts are about, which the tuned layers have unlearned.
-    base: Packed,
+    base: Lanes,
     base_sha256: String,
     encoder: Encoder,
     temperature: f32,
-    batch_items: usize,
-    batch_tokens: usize,
+    batch: BatchSize,
     info: ModelInfo,
 }
 
@@ -46,7 +47,8 @@ impl BertScorer {
     /// Loads the tuned part from `package` and the base from `base`.
     pub fn from_package(package: &Package, base: &Path, config: &ClassifyConfig) -> Result<Self, ScoreError> {
         keep_buffers();
-        set_threads(config.threads);
+        // The lanes are the threads.
+        set_threads(1);
         let manifest = Manifest::parse(&package.name, &package.manifest, Kind::Transformer, FEATURES)?;
         manifest.check_weights(&package.name, &package.weights)?;
         let incomplete = || ScoreError::Manifest {
@@ -58,17 +60,18 @@ impl BertScorer {
         let tuned_layers = manifest.tuned_layers.ok_or_else(incomplete)?;
         let mut network = Network::open(base)?;
         same(&package.name, "base.sha256", &wanted.sha256, &network.base_sha256)?;
-        let base_layers = Packed::new(&network.vs, network.layers, network.heads)?.with_own_layers();
+        let precision = Precision::best(config.int8);
+        let packed = |network: &Network| Packed::new(&network.vs, network.layers, network.heads, precision);
+        let base_layers = packed(&network)?.with_own_layers();
         network.overlay(package, tuned_layers)?;
         network.vs.freeze();
         Ok(Self {
-            network: Packed::new(&network.vs, network.layers, network.heads)?,
-            base: base_layers,
+            network: Lanes::new(packed(&network)?, config.threads),
+            base: Lanes::new(base_layers, config.threads),
             base_sha256: network.base_sha256,
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
-            batch_items: config.batch_items,
-            batch_tokens: config.batch_tokens,
+            batch: BatchSize { items: config.batch_items, tokens: config.batch_tokens },
             info: ModelInfo::new(&manifest, config),
         })
     }
@@ -80,22 +83,21 @@ impl Scorer for BertScorer {
     }
 
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
-        let encoded: Vec<Encoded> = texts.iter().map(|text| self.encoder.encode(text)).collect();
-        let mut verdicts: Vec<Option<Verdict>> = vec![None; texts.len()];
-        for batch in bucketed(&encoded, self.batch_items, self.batch_tokens) {
-            let items: Vec<&Encoded> = batch.iter().map(|&i| &encoded[i]).collect();
-            let (grades, stages) = no_grad(|| self.network.logits(&items))?;
-            for ((&i, grade), stage) in batch.iter().zip(rows::<3>(&grades)?).zip(rows::<6>(&stages)?) {
-                verdicts[i] = Some(verdict(probabilities(&grade, self.temperature), &stage)?);
-            }
-        }
-        Ok(verdicts.into_iter().flatten().collect())
+        let temperature = self.temperature;
+        self.network.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
+            let (grades, stages) = network.logits(batch)?;
+            let rows = rows::<3>(&grades)?.into_iter().zip(rows::<6>(&stages)?);
+            rows.map(|(grade, stage)| verdict(probabilities(&grade, temperature), &stage)).collect()
+        })
     }
 
-    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
-        let pooled = no_grad(|| self.base.pooled(&[&self.encoder.encode(text)]))?;
-        let values: Vec<f32> = pooled.reshape([-1]).try_into().map_err(inference)?;
-        Ok(Embedding::of(&self.base_sha256, &values))
+    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        let base_sha256 = &self.base_sha256;
+        self.base.run(&self.encoder.encode_all(texts), self.batch, |base, batch| {
+            let means: Vec<f32> = base.pooled(batch)?.reshape([-1]).try_into().map_err(inference)?;
+            let rows = means.chunks_exact(means.len() / batch.len().max(1));
+            Ok(rows.map(|values| Embedding::of(base_sha256, values)).collect())
+        })
     }
 }
 
@@ -117,6 +119,8 @@ pub(crate) fn inference(error: impl std::fmt::Display) -> ScoreError {
 
 #[cfg(test)]
 mod tests {
+    use tch::no_grad;
+
     use super::super::config::tests::shipped;
     use super::*;
 
@@ -124,15 +128,19 @@ mod tests {
     fn the_serving_pass_is_rust_berts() {
         let config = shipped();
         let network = Network::open(&config.base_dir()).expect("the base model is there: run `make setup`");
-        let packed = Packed::new(&network.vs, network.layers, network.heads).expect("packs");
+        let packed = |precision| Packed::new(&network.vs, network.layers, network.heads, precision).expect("packs");
         let encoder = Encoder::open(&config.base_dir(), 80).expect("opens");
         let texts = ["Envoys resume truce talks", "x", "", "Rain"].map(|title| {
             encoder.encode(&Text::new(title, "Officials from both sides met for six hours in the lakeside town."))
         });
         let texts: Vec<&Encoded> = texts.iter().collect();
-        let (grade, stage) = no_grad(|| packed.logits(&texts)).expect("runs");
+        let (grade, stage) = no_grad(|| packed(Precision::Single).logits(&texts)).expect("runs");
         let (grade_there, stage_there) = no_grad(|| network.logits(&Batch::of(&texts), false)).expect("runs");
         let apart = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
         assert!(apart(&grade, &grade_there) < 1e-4 && apart(&stage, &stage_there) < 1e-4);
+
+        let (rounded, rounded_stage) = no_grad(|| packed(Precision::Eight).logits(&texts)).expect("runs");
+        let (apart, stage_apart) = (apart(&grade, &rounded), apart(&stage, &rounded_stage));
+        assert!(apart > 0.0 && apart < 0.1 && stage_apart < 0.1, "{apart} {stage_apart}");
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text};
+use super::{ClassifyConfig, ModelInfo, ScoreError, Scored, Scorer, Text};
 use crate::item::{Embedding, Identity, Reason, Verdict};
 
 /// A scorer with a bounded memory of what it said.
@@ -39,12 +39,12 @@ impl<S: Scorer> Scorer for Cached<S> {
     }
 
     // Past the cache: the variants that an explanation tries are never seen again.
-    fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        self.inner.explain(text)
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        self.inner.explain(scored)
     }
 
-    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
-        self.inner.embed(text)
+    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        self.inner.embed(texts)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Two scorers in a row: the first settles what is clearly not an alert, the second judges the rest.
 
 use super::manifest::CascadeRule;
-use super::{AlertOn, ModelInfo, ScoreError, Scorer, Text, reasons};
+use super::{AlertOn, ModelInfo, ScoreError, Scored, Scorer, Text, reasons};
 use crate::item::{Embedding, Reason, Verdict};
 
-/// Phrases that the careful scorer is asked about when it says why: those that weigh most with the quick one. Three are told;
-/// each costs as much as an item, and alerts would otherwise cost more than all that is no alert.
-const TRIED: usize = 4;
+/// Phrases that the careful scorer is asked about when it says why: those that weigh most with the quick one, as many as are
+/// told. Each costs as much as an item, and alerts would otherwise cost more than all that is no alert.
+const TRIED: usize = 3;
 
 /// A quick scorer in front of a careful one.
 pub struct Cascade<A, B> {
@@ -55,13 +55,17 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
         Ok(verdicts)
     }
 
-    fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        let spans = reasons::promising(text, reasons::spans(text), TRIED, &mut |texts| self.quick.score(texts))?;
-        self.careful.explain_by(text, &spans)
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        let mut promising = |scored: &Scored| {
+            let spans = reasons::spans(&scored.text);
+            reasons::promising(&scored.text, spans, TRIED, &mut |texts| self.quick.score(texts))
+        };
+        let spans = scored.iter().map(&mut promising).collect::<Result<_, _>>()?;
+        self.careful.explain_by(scored, spans)
     }
 
-    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
-        self.careful.embed(text)
+    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        self.careful.embed(texts)
     }
 }
 

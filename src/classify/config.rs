@@ -68,6 +68,8 @@ pub struct ClassifyConfig {
     pub dir: PathBuf,
     /// Threads that libtorch may use for one batch; 0: one for each processor.
     pub threads: usize,
+    /// Whether the transformer may multiply in eight bits, where the processor does so exactly.
+    pub int8: bool,
     /// Texts in one forward pass at most.
     pub batch_items: usize,
     /// Padded tokens in one forward pass at most.

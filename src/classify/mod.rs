@@ -24,6 +24,7 @@ use crate::item::{Embedding, GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
 pub use prefilter::Prefilter;
+use reasons::Span;
 pub use worker::{Flush, Worker};
 
 /// What a scorer reads of an item.
@@ -124,20 +125,30 @@ pub trait Scorer {
     /// Scores every text. A text alone and the same text in a batch get the same score to 1e-4.
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError>;
 
-    /// The two or three spans on which the score rests most; for alerts, since it costs some twenty scorings.
-    fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        self.explain_by(text, &reasons::spans(text))
+    /// For each text the two or three spans on which its score rests most; for alerts, since it costs up to twenty scorings.
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        let spans = scored.iter().map(|scored| reasons::spans(&scored.text)).collect();
+        self.explain_by(scored, spans)
     }
 
-    /// The same, where only these spans come into question.
-    fn explain_by(&mut self, text: &Text, spans: &[reasons::Span]) -> Result<Vec<Reason>, ScoreError> {
-        reasons::by_occlusion(text, spans, &mut |texts| self.score(texts))
+    /// The same, where for each text only these spans come into question.
+    fn explain_by(&mut self, scored: &[Scored], spans: Vec<Vec<Span>>) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        reasons::by_occlusion(scored, spans, &mut |texts| self.score(texts))
     }
 
-    /// What the text is about, for scorers that have a sense of it.
-    fn embed(&mut self, _text: &Text) -> Result<Option<Embedding>, ScoreError> {
-        Ok(None)
+    /// What each text is about, for scorers that have a sense of it.
+    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        Ok(vec![None; texts.len()])
     }
+}
+
+/// A text and what it scored: the probability of grade 2.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// The text.
+    pub text: Text,
+    /// Its score, 0–1.
+    pub score: f32,
 }
 
 /// What there is to say of an alert besides its score.
@@ -156,11 +167,11 @@ impl<S: Scorer + ?Sized> Scorer for Box<S> {
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         (**self).score(texts)
     }
-    fn explain(&mut self, text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        (**self).explain(text)
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        (**self).explain(scored)
     }
-    fn embed(&mut self, text: &Text) -> Result<Option<Embedding>, ScoreError> {
-        (**self).embed(text)
+    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        (**self).embed(texts)
     }
 }
 

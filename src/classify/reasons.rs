@@ -1,6 +1,6 @@
 //! Which words a score rests on: take a phrase out, score again, and see how far the score falls.
 
-use super::{ScoreError, Text, lead};
+use super::{ScoreError, Scored, Text, lead};
 use crate::item::{Reason, Verdict};
 
 /// Reasons given at most.
@@ -46,21 +46,28 @@ pub fn promising(text: &Text, spans: Vec<Span>, most: usize, quick: &mut Score<'
     Ok(kept)
 }
 
-/// Scores `text` without each of `spans`; those whose absence costs most, strongest first.
-pub fn by_occlusion(text: &Text, spans: &[Span], score: &mut Score<'_>) -> Result<Vec<Reason>, ScoreError> {
-    let variants: Vec<Text> =
-        std::iter::once(text.clone()).chain(spans.iter().map(|&(title, span)| without(text, title, span))).collect();
-    let scores: Vec<f32> = score(&variants)?.iter().map(Verdict::score).collect();
-    let Some((&whole, rest)) = scores.split_first() else { return Ok(Vec::new()) };
+/// Scores each text without each of its `spans`, all of them together; for each text the spans whose absence costs most,
+/// strongest first.
+pub fn by_occlusion(
+    scored: &[Scored],
+    spans: Vec<Vec<Span>>,
+    score: &mut Score<'_>,
+) -> Result<Vec<Vec<Reason>>, ScoreError> {
+    let pairs = || scored.iter().zip(&spans);
+    let variants = pairs().flat_map(|(of, spans)| spans.iter().map(|&(title, span)| without(&of.text, title, span)));
+    let mut left = score(&variants.collect::<Vec<Text>>())?.into_iter().map(|verdict| verdict.score());
+    let drop = |(of, spans): (&Scored, &Vec<Span>)| {
+        let reason = |(&(title, (start, end)), left): (&Span, f32)| {
+            let source = if title { &of.text.title } else { &of.text.summary };
+            Reason { text: source[start..end].to_string(), weight: (of.score - left).max(0.0) }
+        };
+        strongest(spans.iter().zip(left.by_ref()).map(reason).collect())
+    };
+    Ok(pairs().map(drop).collect())
+}
 
-    let mut reasons: Vec<Reason> = spans
-        .iter()
-        .zip(rest)
-        .map(|(&(title, (start, end)), &score)| {
-            let source = if title { &text.title } else { &text.summary };
-            Reason { text: source[start..end].to_string(), weight: (whole - score).max(0.0) }
-        })
-        .collect();
+/// The strongest few of `reasons`, none twice.
+fn strongest(mut reasons: Vec<Reason>) -> Vec<Reason> {
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     // The strongest stays however weak: an alert always says why.
     let mut kept = Vec::new();
@@ -70,7 +77,7 @@ pub fn by_occlusion(text: &Text, spans: &[Span], score: &mut Score<'_>) -> Resul
             kept.push(reason);
         }
     }
-    Ok(kept)
+    kept
 }
 
 /// `text` with the bytes `span` of title or summary taken out.
@@ -136,6 +143,16 @@ mod tests {
             .collect()
     }
 
+    fn of<const N: usize>(texts: [Text; N]) -> Vec<Vec<Reason>> {
+        let scored =
+            texts.map(|text| Scored { score: truce(std::slice::from_ref(&text)).expect("scores")[0].score(), text });
+        by_occlusion(&scored, scored.iter().map(|scored| spans(&scored.text)).collect(), &mut truce).expect("explains")
+    }
+
+    fn of_one(text: Text) -> Vec<Reason> {
+        of([text]).remove(0)
+    }
+
     #[test]
     fn phrases_end_at_stop_words_and_punctuation() {
         assert_eq!(
@@ -148,11 +165,18 @@ mod tests {
 
     #[test]
     fn the_words_that_carry_the_score_come_first() {
-        let text = Text::new("Rivals hold truce talks in the capital", "");
-        let reasons = by_occlusion(&text, &spans(&text), &mut truce).expect("explains");
+        let reasons = of_one(Text::new("Rivals hold truce talks in the capital", ""));
         assert_eq!(reasons[0].text, "Rivals hold truce talks");
         assert!((reasons[0].weight - 0.7).abs() < 1e-6);
         assert_eq!(reasons.len(), 1, "the rest moves nothing");
+    }
+
+    #[test]
+    fn each_of_several_texts_gets_its_own_reasons() {
+        let titles = ["Rivals hold truce talks in the capital", "", "Ministers, after truce talks, dine"];
+        let alone: Vec<Vec<Reason>> = titles.iter().map(|&title| of_one(Text::new(title, ""))).collect();
+        assert_eq!(of(titles.map(|title| Text::new(title, ""))), alone);
+        assert!(alone[1].is_empty() && alone[2][0].text == "truce talks");
     }
 
     #[test]
@@ -166,12 +190,12 @@ mod tests {
 
     #[test]
     fn a_text_without_words_has_no_reasons() {
-        assert_eq!(by_occlusion(&Text::default(), &[], &mut truce).expect("explains"), []);
+        assert_eq!(of_one(Text::default()), []);
     }
 
     #[test]
     fn long_and_strange_texts_are_bounded() {
         let text = Text::new("\u{5317}\u{4EAC} ".repeat(10_000), "\u{0}\u{1F600} x, ".repeat(10_000));
-        assert!(by_occlusion(&text, &spans(&text), &mut truce).expect("explains").len() <= REASONS);
+        assert!(of_one(text).len() <= REASONS);
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ClassifyConfig, Explanation, ModelInfo, ScoreError, Scorer, Text};
+use super::{ClassifyConfig, Explanation, ModelInfo, ScoreError, Scored, Scorer, Text};
 use crate::item::Verdict;
 
 type Reply<T> = oneshot::Sender<Result<T, ScoreError>>;
 
 enum Job {
     Score(Vec<Text>, Reply<Vec<Verdict>>),
-    Explain(Text, Reply<Explanation>),
+    Explain(Vec<Scored>, Reply<Vec<Explanation>>),
 }
 
 /// When texts that came in are scored: at so many, or so long after the first.
@@ -69,9 +69,9 @@ impl Worker {
         self.ask(|reply| Job::Score(texts, reply)).await
     }
 
-    /// The spans on which a text's score rests, and what it is about.
-    pub async fn explain(&self, text: Text) -> Result<Explanation, ScoreError> {
-        self.ask(|reply| Job::Explain(text, reply)).await
+    /// For every text, in order, the spans on which its score rests, and what it is about.
+    pub async fn explain(&self, scored: Vec<Scored>) -> Result<Vec<Explanation>, ScoreError> {
+        self.ask(|reply| Job::Explain(scored, reply)).await
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, ScoreError> {
@@ -148,11 +148,16 @@ where
                 next = other;
             }
             // An answer nobody waits for any more is dropped.
-            Job::Explain(text, reply) => drop(reply.send(guarded(|| {
-                Ok(Explanation { reasons: scorer.explain(&text)?, embedding: scorer.embed(&text)? })
-            }))),
+            Job::Explain(scored, reply) => drop(reply.send(guarded(|| explain(scorer.as_mut(), &scored)))),
         }
     }
+}
+
+fn explain(scorer: &mut dyn Scorer, scored: &[Scored]) -> Result<Vec<Explanation>, ScoreError> {
+    let reasons = scorer.explain(scored)?;
+    let texts: Vec<Text> = scored.iter().map(|scored| scored.text.clone()).collect();
+    let both = reasons.into_iter().zip(scorer.embed(&texts)?);
+    Ok(both.map(|(reasons, embedding)| Explanation { reasons, embedding }).collect())
 }
 
 /// Scores all that was asked as one, and hands each asker the own part. When that fails, each is scored alone: one text

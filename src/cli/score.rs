@@ -13,7 +13,7 @@ use super::paint::paint;
 use super::setup::{extractor, setup};
 use super::{Common, Exit, table};
 use crate::actors::{Actor, Named};
-use crate::classify::{Text, Worker};
+use crate::classify::{Scored, Text, Worker};
 use crate::item::{GradeProbs, Reason, StageGuess, Verdict};
 use crate::pipeline::AlertRule;
 
@@ -34,7 +34,7 @@ pub struct ScoreArgs {
 }
 
 #[derive(Serialize)]
-struct Scored<'a> {
+struct Line<'a> {
     text: &'a str,
     score: f32,
     alert: bool,
@@ -60,12 +60,10 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
         // Chunks keep memory flat when a file is long.
         for chunk in lines.chunks(crate::pipeline::capacity::JUDGE_BATCH) {
             let texts: Vec<Text> = chunk.iter().map(|line| text(line)).collect();
-            let verdicts = scorer.score(texts.clone()).await?;
-            for ((line, text), mut verdict) in chunk.iter().zip(texts).zip(verdicts) {
+            let mut verdicts = scorer.score(texts.clone()).await?;
+            explain(&mut verdicts, &texts, &rule, &scorer).await?;
+            for ((line, text), verdict) in chunk.iter().zip(texts).zip(verdicts) {
                 let named = actors.extract(&text.title, &text.summary);
-                if rule.is_met_by(&verdict) {
-                    verdict.reasons = scorer.explain(text.clone()).await?.reasons;
-                }
                 if args.json {
                     print_json(line, &verdict, &named, (&rule, &scorer.model().id))?;
                 } else {
@@ -75,6 +73,23 @@ pub(super) fn run(common: &Common, args: ScoreArgs) -> anyhow::Result<Exit> {
         }
         Ok(Exit::Ok)
     })
+}
+
+/// Gives the alerts among `verdicts` their reasons.
+async fn explain(verdicts: &mut [Verdict], texts: &[Text], rule: &AlertRule, scorer: &Worker) -> anyhow::Result<()> {
+    let (alerts, scored): (Vec<&mut Verdict>, Vec<Scored>) = verdicts
+        .iter_mut()
+        .zip(texts)
+        .filter(|(verdict, _)| rule.is_met_by(verdict))
+        .map(|(verdict, text)| {
+            let score = verdict.score();
+            (verdict, Scored { text: text.clone(), score })
+        })
+        .unzip();
+    for (verdict, explanation) in alerts.into_iter().zip(scorer.explain(scored).await?) {
+        verdict.reasons = explanation.reasons;
+    }
+    Ok(())
 }
 
 fn lines(args: &ScoreArgs) -> anyhow::Result<Vec<String>> {
@@ -105,7 +120,7 @@ fn text(line: &str) -> Text {
 }
 
 fn print_json(line: &str, verdict: &Verdict, named: &Named, (rule, model): (&AlertRule, &str)) -> anyhow::Result<()> {
-    let scored = Scored {
+    let scored = Line {
         text: line,
         score: verdict.score(),
         alert: rule.is_met_by(verdict),

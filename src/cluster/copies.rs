@@ -106,6 +106,11 @@ impl<T> Wire<T> {
         Self((texts > 0).then(|| Copies::new(texts)))
     }
 
+    /// Whether it remembers nothing.
+    pub fn is_off(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// What was said of the text that one with this print copies.
     pub fn find(&self, print: Print) -> Option<&T> {
         let (headline, said) = self.0.as_ref()?.find(print.text)?;

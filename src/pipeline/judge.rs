@@ -12,7 +12,7 @@ use super::persist::Persist;
 use super::{AlertRule, PipelineError, Tally, capacity};
 use crate::actors::Extractor;
 use crate::alert::{Alert, AlertModel};
-use crate::classify::{AlertOn, ModelInfo, Prefilter, ScoreError, Text, Worker};
+use crate::classify::{AlertOn, ModelInfo, Prefilter, ScoreError, Scored, Text, Worker};
 use crate::cluster::StoriesConfig;
 use crate::cluster::copies::{Print, Said};
 use crate::item::Verdict;
@@ -46,12 +46,11 @@ impl Judge {
             }
             let batch = self.persist.call(|store| store.pending(capacity::JUDGE_GROUP)).await?;
             if !batch.is_empty() {
-                let mut known = match memory.take() {
+                let known = match &mut memory {
                     Some(known) => known,
-                    None => self.remember(&model).await?,
+                    none => none.insert(self.remember(&model).await?),
                 };
-                self.settle(batch, &model, &mut known).await?;
-                memory = Some(known);
+                self.settle(batch, &model, known).await?;
             } else if !self.woken(&mut woken).await {
                 return Ok(());
             }
@@ -91,18 +90,18 @@ impl Judge {
         memory: &mut Memory,
         judged: &mut Vec<Judged>,
     ) -> Result<(), PipelineError> {
-        let prints: Vec<Option<Print>> = batch.iter().map(|pending| memory.print(&pending.item.entry)).collect();
+        let prints: Vec<Option<Print>> = batch.iter().map(|pending| memory.print(&text(pending))).collect();
         let originals = memory.originals(&prints);
         let fresh: Vec<&Pending> = batch.iter().zip(&originals).filter(|(_, is)| **is).map(|(item, _)| item).collect();
-        let mut verdicts = self.score(&fresh).await?.into_iter();
+        let mut fresh = self.said(&fresh).await?.into_iter();
         for ((pending, print), is_original) in batch.into_iter().zip(prints).zip(originals) {
             let copied = if is_original { None } else { memory.said(print) };
             self.tally.copied(usize::from(copied.is_some()));
             let said = match copied {
                 Some(said) => Some(said),
-                None if is_original => verdicts.next().flatten().map(|verdict| self.rule.said(verdict)),
+                None if is_original => fresh.next().flatten(),
                 // What it copies could not be judged, or is forgotten by now.
-                None => self.score(&[&pending]).await?.pop().flatten().map(|verdict| self.rule.said(verdict)),
+                None => self.said(&[&pending]).await?.pop().flatten(),
             };
             judged.push(self.judge(pending, print, said, model, memory).await?);
         }
@@ -162,6 +161,32 @@ impl Judge {
         Ok(verdicts)
     }
 
+    /// What the scorer says of each item, with reasons for the alerts.
+    async fn said(&self, batch: &[&Pending]) -> Result<Vec<Option<Said>>, ScoreError> {
+        let verdicts = self.score(batch).await?;
+        let mut said: Vec<Option<Said>> = verdicts.into_iter().map(|v| v.map(|v| self.rule.said(v))).collect();
+        let alerts = batch.iter().zip(&mut said).filter_map(|(&pending, said)| match said {
+            Some(Said::Alert(verdict)) => Some((pending, verdict)),
+            _ => None,
+        });
+        self.explain(alerts.collect()).await?;
+        Ok(said)
+    }
+
+    /// Gives the verdicts of alerts their reasons.
+    async fn explain(&self, alerts: Vec<(&Pending, &mut Verdict)>) -> Result<(), ScoreError> {
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let _at_work = self.persist.begin();
+        let scored = alerts.iter().map(|(pending, verdict)| Scored { text: text(pending), score: verdict.score() });
+        let explanations = self.scorer.explain(scored.collect()).await?;
+        for ((_, verdict), said) in alerts.into_iter().zip(explanations) {
+            (verdict.reasons, verdict.embedding) = (said.reasons, said.embedding);
+        }
+        Ok(())
+    }
+
     async fn judge(
         &self,
         pending: Pending,
@@ -195,14 +220,12 @@ impl Judge {
         Ok(Judged { row, score: Some(score), alert: Some(Raised { id, line, story: story.story, sighting }) })
     }
 
-    /// The verdict with its reasons; those of the text that this one copies will do where they stand in it too.
+    /// The verdict with its reasons: those of the text that this one copies will do where they stand in it too.
     async fn explained(&self, mut verdict: Verdict, pending: &Pending) -> Result<Verdict, PipelineError> {
         let entry = &pending.item.entry;
         let stands = |span: &str| entry.title.contains(span) || entry.summary.contains(span);
         if verdict.reasons.is_empty() || !verdict.reasons.iter().all(|reason| stands(&reason.text)) {
-            let _at_work = self.persist.begin();
-            let explanation = self.scorer.explain(text(pending)).await?;
-            (verdict.reasons, verdict.embedding) = (explanation.reasons, explanation.embedding);
+            self.explain(vec![(pending, &mut verdict)]).await?;
         }
         Ok(verdict)
     }

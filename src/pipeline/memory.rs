@@ -11,7 +11,7 @@ use crate::actors::Named;
 use crate::classify::{Prefilter, Text};
 use crate::cluster::copies::{Print, Said, Wire};
 use crate::cluster::{Placement, Sighting, Stories, StoriesConfig, Vector};
-use crate::item::{Entry, Stage, Verdict};
+use crate::item::{Stage, Verdict};
 use crate::schedule::site;
 use crate::store::{Pending, Store};
 
@@ -21,7 +21,7 @@ const SURE: f32 = 0.7;
 
 pub(super) struct Memory {
     stories: Stories,
-    wire: Option<Wire<Said>>,
+    wire: Wire<Said>,
     prefilter: Option<Arc<Prefilter>>,
 }
 
@@ -41,30 +41,24 @@ impl Memory {
             Ok((stories, store.judged_of_late(&judge, shared.copies)?))
         };
         let (stories, judged) = persist.call(read).await?;
-        let wire = (config.copies > 0).then(|| Wire::new(config.copies));
-        let mut memory = Self { stories, wire, prefilter };
+        let mut memory = Self { stories, wire: Wire::new(config.copies), prefilter };
         tokio::task::block_in_place(|| {
             for (text, said) in judged {
-                memory.remember(memory.print_of(&text), &said);
+                memory.remember(memory.print(&text), &said);
             }
         });
         Ok(memory)
     }
 
-    /// What tells an entry from others that are no copies of it; `None` for one that is not to be recognised.
-    pub fn print(&self, entry: &Entry) -> Option<Print> {
-        self.wire.as_ref()?;
-        self.print_of(&Text::new(entry.title.as_str(), entry.summary.as_str()))
-    }
-
-    fn print_of(&self, text: &Text) -> Option<Print> {
-        let settled = self.prefilter.as_ref().is_some_and(|prefilter| prefilter.settles(text));
-        if settled { None } else { Print::of(&text.title, &text.summary) }
+    /// What tells a text from others that are no copies of it; `None` for one that is not to be recognised.
+    pub fn print(&self, text: &Text) -> Option<Print> {
+        let settled = || self.prefilter.as_ref().is_some_and(|prefilter| prefilter.settles(text));
+        if self.wire.is_off() || settled() { None } else { Print::of(&text.title, &text.summary) }
     }
 
     /// What was said of the text that one with this print copies.
     pub fn said(&self, print: Option<Print>) -> Option<Said> {
-        self.wire.as_ref()?.find(print?).cloned()
+        self.wire.find(print?).cloned()
     }
 
     /// Which of the texts with these prints copy no text of before, nor one of the others before them.
@@ -81,8 +75,8 @@ impl Memory {
 
     /// Remembers what was said of a text.
     pub fn remember(&mut self, print: Option<Print>, said: &Said) {
-        if let (Some(print), Some(wire)) = (print, &mut self.wire) {
-            wire.remember(print, said.clone());
+        if let Some(print) = print {
+            self.wire.remember(print, said.clone());
         }
     }
 

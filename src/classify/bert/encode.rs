@@ -47,6 +47,11 @@ impl Encoder {
         let input = self.tokenizer.encode(title, pair, self.max_tokens, &TruncationStrategy::LongestFirst, 0);
         Encoded { ids: input.token_ids, segments: input.segment_ids.into_iter().map(i64::from).collect() }
     }
+
+    /// Every text, in order.
+    pub fn encode_all(&self, texts: &[Text]) -> Vec<Encoded> {
+        texts.iter().map(|text| self.encode(text)).collect()
+    }
 }
 
 /// Indexes of `encoded` in batches of like length, each of at most `items` texts and, unless it is one text alone,

@@ -6,12 +6,13 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::super::ScoreError;
+use super::product::{Precision, Product};
 use super::{Encoded, inference};
 
 /// Keeps the variance of a norm away from zero; BERT's value.
 const EPSILON: f64 = 1e-12;
 
-/// A network ready to serve. It shares the weights that it does not rearrange.
+/// A network ready to serve. It shares the weights that it neither rearranges nor rounds.
 pub struct Packed {
     words: Tensor,
     positions: Tensor,
@@ -44,15 +45,19 @@ impl Affine {
     fn copied(self) -> Self {
         Self { weight: self.weight.copy(), bias: self.bias.copy() }
     }
+
+    fn shared(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
 }
 
 struct Layer {
     /// Query, key and value, one under the other.
-    attend: Affine,
-    output: Affine,
+    attend: Product,
+    output: Product,
     output_norm: Affine,
-    widen: Affine,
-    narrow: Affine,
+    widen: Product,
+    narrow: Product,
     narrow_norm: Affine,
 }
 
@@ -67,11 +72,22 @@ impl Layer {
             narrow_norm: self.narrow_norm.copied(),
         }
     }
+
+    fn shared(&self) -> Self {
+        Self {
+            attend: self.attend.shared(),
+            output: self.output.shared(),
+            output_norm: self.output_norm.shared(),
+            widen: self.widen.shared(),
+            narrow: self.narrow.shared(),
+            narrow_norm: self.narrow_norm.shared(),
+        }
+    }
 }
 
 impl Packed {
-    /// Takes the weights of a network with `layers` layers of `heads` attention heads.
-    pub fn new(vs: &VarStore, layers: usize, heads: i64) -> Result<Self, ScoreError> {
+    /// Takes the weights of a network with `layers` layers of `heads` attention heads, to multiply in `precision`.
+    pub fn new(vs: &VarStore, layers: usize, heads: i64, precision: Precision) -> Result<Self, ScoreError> {
         let variables = vs.variables();
         let tensor = |name: &str| {
             let found = variables.get(name).map(|variable| variable.detach());
@@ -82,16 +98,17 @@ impl Packed {
         };
         let layer = |n: usize| -> Result<Layer, ScoreError> {
             let part = |name: &str| affine(&format!("encoder.layer.{n}.{name}"));
+            let product = |of: Affine| Product::new(of.weight, of.bias, precision);
             let (q, k, v) = (part("attention.self.query")?, part("attention.self.key")?, part("attention.self.value")?);
             Ok(Layer {
-                attend: Affine {
+                attend: product(Affine {
                     weight: Tensor::cat(&[q.weight, k.weight, v.weight], 0),
                     bias: Tensor::cat(&[q.bias, k.bias, v.bias], 0),
-                },
-                output: part("attention.output.dense")?,
+                })?,
+                output: product(part("attention.output.dense")?)?,
                 output_norm: part("attention.output.LayerNorm")?,
-                widen: part("intermediate.dense")?,
-                narrow: part("output.dense")?,
+                widen: product(part("intermediate.dense")?)?,
+                narrow: product(part("output.dense")?)?,
                 narrow_norm: part("output.LayerNorm")?,
             })
         };
@@ -118,10 +135,10 @@ impl Packed {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
         let mut x = self.embed(texts)?;
         for layer in &self.layers {
-            let attended = self.attend(&layer.attend.linear(&x)?, &lengths)?;
-            x = layer.output_norm.norm(&(layer.output.linear(&attended)? + x))?;
-            let wide = layer.widen.linear(&x)?.f_gelu("none").map_err(inference)?;
-            x = layer.narrow_norm.norm(&(layer.narrow.linear(&wide)? + x))?;
+            let attended = self.attend(&layer.attend.of(&x)?, &lengths)?;
+            x = layer.output_norm.norm(&(layer.output.of(&attended)? + x))?;
+            let wide = layer.widen.of(&x)?.f_gelu("none").map_err(inference)?;
+            x = layer.narrow_norm.norm(&(layer.narrow.of(&wide)? + x))?;
         }
         let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
         let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
@@ -131,6 +148,20 @@ impl Packed {
     /// The same with layers that nobody else writes to; the embeddings stay shared.
     pub fn with_own_layers(self) -> Self {
         Self { layers: self.layers.into_iter().map(Layer::copied).collect(), ..self }
+    }
+
+    /// Another handle on the same weights: one network cannot be used by two threads, two handles can.
+    pub fn shared(&self) -> Self {
+        Self {
+            words: self.words.shallow_clone(),
+            positions: self.positions.shallow_clone(),
+            segments: self.segments.shallow_clone(),
+            norm: self.norm.shared(),
+            layers: self.layers.iter().map(Layer::shared).collect(),
+            heads: self.heads,
+            grade: self.grade.shared(),
+            stage: self.stage.shared(),
+        }
     }
 
     fn embed(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {

@@ -2,15 +2,18 @@
 //! precision. Eight bits take a third of the time. Every token's activations have a scale of their own and the sums are
 //! whole numbers, so that a token's result does not depend on what else is in the batch.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::super::ScoreError;
 use super::inference;
 
-/// The largest magnitude in eight bits; the scale leaves out -128, so that zero is in the middle.
+/// The largest magnitude of a weight in eight bits, and the range of an activation.
 const LARGEST: f64 = 127.0;
-/// Added to a scale, so that a row of zeros divides by something.
-const TINY: f64 = 1e-12;
+const RANGE: f64 = 255.0;
+/// The smallest activation of a token in eight bits.
+const LEAST: f64 = -128.0;
+/// Added to a scale, so that a row of one value divides by something.
+const TINY: f64 = 1e-8;
 
 /// What a product is computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +41,16 @@ pub struct Product {
 enum Weight {
     /// `[out, in]`.
     Single(Tensor),
-    /// `[in, out]` in eight bits, and what each output's column is to be multiplied by.
-    Eight(Tensor, Tensor),
+    Eight(Eight),
+}
+
+struct Eight {
+    /// `[in, out]`, whole numbers.
+    columns: Tensor,
+    /// What each output's column is to be multiplied by.
+    scale: Tensor,
+    /// The sum of each output's column, so multiplied: what an activation's zero point comes to.
+    sums: Tensor,
 }
 
 impl Product {
@@ -47,11 +58,7 @@ impl Product {
     pub fn new(weight: Tensor, bias: Tensor, precision: Precision) -> Result<Self, ScoreError> {
         let weight = match precision {
             Precision::Single => Weight::Single(weight),
-            Precision::Eight => {
-                let (whole, scale) = in_eight_bits(&weight)?;
-                let columns = whole.transpose(0, 1).f_contiguous().map_err(inference)?;
-                Weight::Eight(columns, scale.f_reshape([-1]).map_err(inference)?)
-            }
+            Precision::Eight => Weight::Eight(Eight::new(&weight).map_err(inference)?),
         };
         Ok(Self { weight, bias })
     }
@@ -60,13 +67,7 @@ impl Product {
     pub fn of(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
         match &self.weight {
             Weight::Single(weight) => x.f_linear(weight, Some(&self.bias)).map_err(inference),
-            Weight::Eight(columns, scale) => {
-                let (whole, row_scale) = in_eight_bits(x)?;
-                let sums = whole.f_internal_int_mm(columns).map_err(inference)?;
-                let mut sums = sums.f_to_kind(Kind::Float).map_err(inference)?;
-                let _ = sums.f_mul_(&row_scale).map_err(inference)?;
-                self.bias.f_addcmul(&sums, scale).map_err(inference)
-            }
+            Weight::Eight(eight) => eight.of(x, &self.bias).map_err(inference),
         }
     }
 
@@ -74,7 +75,7 @@ impl Product {
     pub fn shared(&self) -> Self {
         let weight = match &self.weight {
             Weight::Single(weight) => Weight::Single(weight.shallow_clone()),
-            Weight::Eight(columns, scale) => Weight::Eight(columns.shallow_clone(), scale.shallow_clone()),
+            Weight::Eight(eight) => Weight::Eight(eight.shared()),
         };
         Self { weight, bias: self.bias.shallow_clone() }
     }
@@ -89,13 +90,32 @@ impl Product {
     }
 }
 
-/// Each row in whole numbers of eight bits, and by what to multiply it to have it back.
-fn in_eight_bits(x: &Tensor) -> Result<(Tensor, Tensor), ScoreError> {
-    let of = || {
-        let scale = x.f_abs()?.f_amax([1], true)?.f_div_scalar(LARGEST)?.f_add_scalar(TINY)?;
-        Ok((x.f_div(&scale)?.f_round_()?.f_to_kind(Kind::Int8)?, scale))
-    };
-    of().map_err(|error: tch::TchError| inference(error))
+impl Eight {
+    /// Rounds a matrix `[out, in]`, each output's row by a scale of its own.
+    fn new(weight: &Tensor) -> Result<Self, TchError> {
+        let scale = weight.f_abs()?.f_amax([1], true)?.f_div_scalar(LARGEST)?.f_add_scalar(TINY)?;
+        let whole = weight.f_div(&scale)?.f_round()?;
+        let sums = whole.f_sum_dim_intlist(1, true, Kind::Float)?.f_mul(&scale)?;
+        let columns = whole.f_to_kind(Kind::Int8)?.f_transpose(0, 1)?.f_contiguous()?;
+        Ok(Self { columns, scale: scale.f_reshape([-1])?, sums: sums.f_reshape([-1])? })
+    }
+
+    /// `[rows, in]` to `[rows, out]`. Every row of `x` is stretched from its least to its greatest value over the eight bits.
+    fn of(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+        let least = x.f_amin([1], true)?;
+        let scale = x.f_amax([1], true)?.f_sub(&least)?.f_div_scalar(RANGE)?.f_add_scalar(TINY)?;
+        let stretch = scale.f_reciprocal()?;
+        // x = scale * whole + zero
+        let zero = least.f_sub(&scale.f_mul_scalar(LEAST)?)?;
+        let whole = zero.f_neg()?.f_mul(&stretch)?.f_addcmul(x, &stretch)?.f_round_()?.f_to_kind(Kind::Int8)?;
+        let mut sums = whole.f_internal_int_mm(&self.columns)?.f_to_kind(Kind::Float)?;
+        bias.f_addcmul(&sums.f_mul_(&scale)?, &self.scale)?.f_addcmul_(&zero, &self.sums)
+    }
+
+    fn shared(&self) -> Self {
+        let [columns, scale, sums] = [&self.columns, &self.scale, &self.sums].map(Tensor::shallow_clone);
+        Self { columns, scale, sums }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -109,10 +129,10 @@ fn has_instructions() -> bool {
 }
 
 /// Whether products of the largest numbers come out right, for few rows and for many.
-fn is_exact() -> Result<bool, tch::TchError> {
+fn is_exact() -> Result<bool, TchError> {
     const INNER: usize = 384;
     let of_largest = |rows: usize, sign: &dyn Fn(usize) -> bool| {
-        let values: Vec<i8> = (0..rows * INNER).map(|i| if sign(i) { 127 } else { -127 }).collect();
+        let values: Vec<i8> = (0..rows * INNER).map(|i| if sign(i) { i8::MAX } else { i8::MIN }).collect();
         Tensor::f_from_slice(&values)?.f_view([rows as i64, INNER as i64])
     };
     let right = of_largest(INNER, &|i| i / INNER % 2 == 0 || i * i % 7 < 3)?;

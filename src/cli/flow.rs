@@ -123,7 +123,7 @@ impl Session {
         let handles = Handles::of(&stop);
         let tally = self.tally.clone();
         let stories = setup.config().stories.clone();
-        let prefilter = Prefilter::new(&setup.config().model, &scorer.model(), rule.threshold)?;
+        let prefilter = Prefilter::new(&setup.config().model, &scorer.model(), rule.threshold)?.map(Arc::new);
         let keep = setup.config().state.keep(stories.window);
         let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
         let handles_of_flow = handles.clone();

@@ -188,7 +188,7 @@ pub struct Plover {
 
 impl Stage {
     /// Its name, as lines and labelled files write it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::Held => "held",

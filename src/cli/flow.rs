@@ -19,7 +19,7 @@ use crate::store::{Store, StoreHandle, StoreThread};
 /// Flags over the configuration that every flow has.
 #[derive(Debug, Default, Args)]
 pub struct FlowArgs {
-    /// Alert file, over `output.file`; `-` is standard output.
+    /// Alert file, over `output.file`; a pipe or a device will do, and `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Least probability of an alert (0–1), over `model.threshold`.

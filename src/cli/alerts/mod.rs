@@ -39,7 +39,7 @@ pub(super) struct Source {
     /// Alert file, over `output.file`; files it was rotated into are read first, compressed ones too.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The alerts as they stand in the file, one JSON object a line.
+    /// One JSON object a line; alerts as they stand in the file.
     #[arg(long)]
     pub json: bool,
 }

@@ -163,7 +163,7 @@ fn logs_are_json_when_asked() {
 #[test]
 fn every_command_helps_with_an_example() {
     let program = Program::new();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 24] = [
         &["run"],
         &["backfill"],
         &["score"],
@@ -175,6 +175,12 @@ fn every_command_helps_with_an_example() {
         &["feeds", "import"],
         &["feeds", "export"],
         &["feeds", "discover"],
+        &["alerts", "list"],
+        &["alerts", "follow"],
+        &["alerts", "show"],
+        &["stories", "list"],
+        &["stories", "follow"],
+        &["stories", "show"],
         &["config", "check"],
         &["train"],
         &["eval"],

@@ -1,6 +1,7 @@
 //! A piece parsed, sorted and put to the quick model: the part that every processor shares. Pure but for the clock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use url::Url;
@@ -38,7 +39,7 @@ pub struct Work {
     /// The days.
     pub window: Window,
     /// The quick model, if it may settle anything.
-    pub prefilter: Option<Prefilter>,
+    pub prefilter: Option<Arc<Prefilter>>,
     /// Whether rejects are kept with their text.
     pub keep_rejects: bool,
 }

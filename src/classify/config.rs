@@ -60,7 +60,7 @@ pub struct ClassifyConfig {
     pub scorer: ScorerKind,
     /// What an alert is about.
     pub alert_on: AlertOn,
-    /// What the score must reach for an alert.
+    /// How probable what `alert_on` names must be for an alert.
     pub threshold: Threshold,
     /// Directory of the base model; empty: `all-MiniLM-L6-v2` in the program's cache directory.
     pub base: PathBuf,

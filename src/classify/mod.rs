@@ -185,7 +185,15 @@ pub const GRADES: [&str; 3] = ["neither", "diplomacy", "negotiation"];
 pub const STAGES: [Stage; 6] = [Stage::Planned, Stage::Held, Stage::Offer, Stage::Agreed, Stage::Refused, Stage::None];
 
 /// Names of [`STAGES`], as manifests and labelled files write them.
-pub const STAGE_NAMES: [&str; 6] = ["planned", "held", "offer", "agreed", "refused", "none"];
+pub const STAGE_NAMES: [&str; 6] = {
+    let mut names = [""; STAGES.len()];
+    let mut at = 0;
+    while at < STAGES.len() {
+        names[at] = STAGES[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// Turns grade probabilities and stage logits into a verdict; an error if any is not a number.
 pub(crate) fn verdict(grade: [f32; 3], stage_logits: &[f32; 6]) -> Result<Verdict, ScoreError> {

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreHandle, StoreThread};
 /// Flags over the configuration that every flow has.
 #[derive(Debug, Default, Args)]
 pub struct FlowArgs {
-    /// Alert file, over `output.file`; `-` is standard output.
+    /// Alert file, over `output.file`; a pipe or a device will do, and `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Least probability of an alert (0–1), over `model.threshold`.
@@ -123,7 +123,7 @@ impl Session {
         let handles = Handles::of(&stop);
         let tally = self.tally.clone();
         let stories = setup.config().stories.clone();
-        let prefilter = Prefilter::new(&setup.config().model, &scorer.model(), rule.threshold)?;
+        let prefilter = Prefilter::new(&setup.config().model, &scorer.model(), rule.threshold)?.map(Arc::new);
         let keep = setup.config().state.keep(stories.window);
         let actors = Arc::new(super::setup::extractor(&setup.loaded)?);
         let handles_of_flow = handles.clone();

@@ -28,7 +28,7 @@ pub struct ScoreArgs {
     /// Score every line of this file (`-` is standard input).
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// One JSON object a line. Reasons are looked for where the score makes an alert: they cost several times the score.
+    /// One JSON object a line. Reasons are looked for where the text makes an alert: they cost several times the score.
     #[arg(long)]
     json: bool,
 }

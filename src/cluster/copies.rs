@@ -20,8 +20,14 @@ const MIN_WORDS: usize = 12;
 
 /// The simhash of a text; `None` for one too short to tell copies by.
 pub fn fingerprint(title: &str, summary: &str) -> Option<u64> {
-    let text = format!("{title} {summary}").to_lowercase();
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    simhash(&words(&format!("{title} {summary}").to_lowercase()))
+}
+
+fn words(lower: &str) -> Vec<&str> {
+    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+}
+
+fn simhash(words: &[&str]) -> Option<u64> {
     if words.len() < MIN_WORDS {
         return None;
     }
@@ -78,9 +84,10 @@ impl Print {
     /// Of a text; `None` for one too short to tell copies by.
     pub fn of(title: &str, summary: &str) -> Option<Self> {
         let title = headline(title).to_lowercase();
-        let text = fingerprint(&title, crate::classify::lead(summary, LEAD_BYTES))?;
-        let words: Vec<&str> = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        Some(Self { text, headline: hash(&words) })
+        let lead = crate::classify::lead(summary, LEAD_BYTES).to_lowercase();
+        let headline = words(&title);
+        let text = simhash(&[&headline[..], &words(&lead)].concat())?;
+        Some(Self { text, headline: hash(&headline) })
     }
 }
 

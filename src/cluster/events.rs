@@ -44,6 +44,11 @@ impl fmt::Display for Event {
     }
 }
 
+/// The events of an alert's line, in words; those of a later program, which are not known here, are left out.
+pub fn in_words(events: &[serde_json::Value]) -> Vec<String> {
+    events.iter().filter_map(|event| Some(Event::deserialize(event).ok()?.to_string())).collect()
+}
+
 /// What was known of a story before a sighting. All nothing for a new one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Before {

@@ -175,7 +175,7 @@ impl Lane {
         for alert in &self.ahead {
             let fate = if self.has.contains(&alert.alert_id) || self.held_before(&alert.alert_id) {
                 Fate::Has
-            } else if self.untold.contains(&alert.seq) || !self.outlet.filter.admits(alert) {
+            } else if self.untold.contains(&alert.seq) {
                 Fate::Skip
             } else if room == 0 {
                 break;
@@ -237,6 +237,7 @@ impl Lane {
             }
             Err(error) => {
                 self.ahead.clear();
+                self.untold.clear();
                 (self.read, self.compared) = (self.marked, false);
                 let next = self.next(&error);
                 self.failed(next, error).await

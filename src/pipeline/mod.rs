@@ -134,7 +134,7 @@ pub struct Flow {
     /// When alerts are of one story.
     pub stories: StoriesConfig,
     /// What settles items in front of the scorer, if anything does.
-    pub prefilter: Option<Prefilter>,
+    pub prefilter: Option<Arc<Prefilter>>,
     /// Where alerts go.
     pub outlets: Vec<Outlet>,
     /// How it is watched and steered from outside.
@@ -257,7 +257,7 @@ fn judging(
         rule,
         actors,
         stories,
-        prefilter: prefilter.map(Arc::new),
+        prefilter,
         tally: tally.clone(),
         backlog,
         wake: deliver_wake,

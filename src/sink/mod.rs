@@ -27,7 +27,7 @@ pub use file::{Compression, FilePolicy, FileSink, Fsync, Keep, Order, Part, Rota
 pub use filter::{Filter, Grade};
 pub use open::{OpenError, Parts, Secrets, open};
 pub use retry::{Next, Retry};
-pub use telling::{Stories, Telling, story_of, telling};
+pub use telling::{InStory, Stories, Telling};
 pub use webhook::{Format, Webhook};
 
 use crate::store::Waiting;

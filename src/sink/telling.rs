@@ -39,23 +39,39 @@ struct Story {
     events: Vec<IgnoredAny>,
 }
 
-/// The story of a line, by its id; `None` for a line without one.
-pub fn story_of(line: &str) -> Option<String> {
-    serde_json::from_str::<Line>(line).ok().map(|line| line.story.id)
+/// An alert as a part of its story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InStory {
+    /// The story's id.
+    pub id: String,
+    /// Whether the alert changed it.
+    pub changed: bool,
 }
 
-/// What is told of the alert with this `line`, when its story begins with it for the sink (`is_first`) or has begun before.
-pub fn telling(line: &str, is_first: bool) -> Telling {
-    match serde_json::from_str::<Line>(line) {
-        Ok(line) if !is_first && line.story.events.is_empty() => Telling::Nothing,
-        Ok(_) if !is_first => Telling::Update,
-        _ => Telling::Alert,
+impl InStory {
+    /// That of a `line`; `None` for one without a story.
+    pub fn of(line: &str) -> Option<Self> {
+        let Line { story } = serde_json::from_str(line).ok()?;
+        Some(Self { id: story.id, changed: !story.events.is_empty() })
+    }
+
+    /// What is told of it, when its story begins with it for the sink (`is_first`) or has begun before.
+    pub fn telling(&self, is_first: bool) -> Telling {
+        match (is_first, self.changed) {
+            (true, _) => Telling::Alert,
+            (false, true) => Telling::Update,
+            (false, false) => Telling::Nothing,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn telling(line: &str, is_first: bool) -> Telling {
+        InStory::of(line).unwrap().telling(is_first)
+    }
 
     #[test]
     fn the_first_is_told_then_what_changes_the_story_and_nothing_else() {
@@ -67,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_a_story_is_telling() {
+    fn a_line_without_a_story_is_in_none() {
         for line in ["{}", "not a line", r#"{"story":null}"#] {
-            assert_eq!((telling(line, false), story_of(line)), (Telling::Alert, None));
+            assert_eq!(InStory::of(line), None);
         }
     }
 }

@@ -39,33 +39,33 @@ pub(super) struct Source {
     /// Alert file, over `output.file`; files it was rotated into are read first, compressed ones too.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The alerts as they stand in the file, one JSON object a line.
+    /// One JSON object a line; alerts as they stand in the file.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Arguments of `alerts list`.
+/// Arguments of `alerts list`; `stories list` has them too.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    source: Source,
+    pub(super) source: Source,
     #[command(flatten)]
-    filter: FilterArgs,
+    pub(super) filter: FilterArgs,
     /// Only the latest N of them.
     #[arg(long, short = 'n', value_name = "N")]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
-/// Arguments of `alerts follow`.
+/// Arguments of `alerts follow` and `stories follow`.
 #[derive(Debug, Args)]
 pub struct FollowArgs {
     #[command(flatten)]
-    source: Source,
+    pub(super) source: Source,
     #[command(flatten)]
-    filter: FilterArgs,
+    pub(super) filter: FilterArgs,
     /// How many of those already there are shown first.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 /// Arguments of `alerts show`.
@@ -113,17 +113,23 @@ fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
             found.push(alert);
         }
     })?;
-    match found.as_slice() {
-        [] => Err(UsageError(format!("find alert {}: `demarche alerts list --json` prints their ids", args.id)).into()),
-        [alert] if args.source.json => {
-            writeln!(std::io::stdout(), "{}", alert.line).context("write")?;
-            Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
+    let alert = the_one(found, "alert", &args.id, "alerts list --json")?;
+    if !args.source.json {
+        print::whole(&alert.view)?;
+        return Ok(Exit::Ok);
+    }
+    writeln!(std::io::stdout(), "{}", alert.line).context("write")?;
+    Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
+}
+
+/// The one of `found` that `id` was to name; `list` is the command that prints ids.
+pub(super) fn the_one<T>(found: Vec<T>, what: &str, id: &str, list: &str) -> Result<T, UsageError> {
+    match <[T; 1]>::try_from(found) {
+        Ok([one]) => Ok(one),
+        Err(none) if none.is_empty() => {
+            Err(UsageError(format!("find {what} {id}: `demarche {list}` prints their ids")))
         }
-        [alert] => {
-            print::whole(&alert.view)?;
-            Ok(Exit::Ok)
-        }
-        several => Err(UsageError(format!("show one alert: {} begin with {}", several.len(), args.id)).into()),
+        Err(several) => Err(UsageError(format!("show one {what}: {} begin with {id}", several.len()))),
     }
 }
 

@@ -23,7 +23,6 @@ use super::{Common, Exit, state};
 use crate::backfill::{
     Caps, Digest, FieldMap, Limits, Pages, Plan, Rules, Source, Web, Window, Work, read_sources, sort_into,
 };
-use crate::classify::Prefilter;
 use crate::fetch::Fetcher;
 use crate::item::Identity;
 use crate::pipeline::{Flow, History, Mode, Rejects, Stages, Totals, feed_history};
@@ -168,11 +167,10 @@ impl Backfill {
         stop: &CancellationToken,
     ) -> anyhow::Result<Stages> {
         let config = setup.config();
-        let prefilter = Prefilter::new(&config.model, &flow.scorer.model(), flow.rule.threshold)?;
         let work = Work {
             fields: FieldMap::new(&args.field).map_err(UsageError)?,
             window: Window { since: args.since, until: args.until },
-            prefilter,
+            prefilter: flow.prefilter.clone(),
             keep_rejects: args.rejects.is_some(),
         };
         let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::super::alerts::filter::Filter;
 use super::super::alerts::read::{Actor, View};
-use crate::cluster::Event;
+use crate::cluster::events::in_words;
 
 /// A story as its alerts tell it.
 #[derive(Debug, Serialize)]
@@ -147,10 +147,9 @@ fn sighting(view: &View) -> Sighting {
     }
 }
 
-/// What an alert changed in its story, in words; what a later program writes there is left out.
+/// What an alert changed in its story, in words.
 pub(super) fn changes(view: &View) -> Vec<String> {
-    let events = view.story.iter().flat_map(|story| &story.events);
-    events.filter_map(|event| Some(Event::deserialize(event).ok()?.to_string())).collect()
+    view.story.as_ref().map(|story| in_words(&story.events)).unwrap_or_default()
 }
 
 /// Each of `items` once, the commonest first; of equals that which came first.

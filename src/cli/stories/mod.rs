@@ -10,9 +10,7 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 
 use self::gather::{Stories, changes};
-use super::alerts::filter::FilterArgs;
-use super::alerts::{Source, follow, path, read};
-use super::exit::UsageError;
+use super::alerts::{self, FollowArgs, Source, follow, path, read, the_one};
 use super::setup::{Setup, setup};
 use super::{Common, Exit};
 
@@ -23,7 +21,7 @@ pub enum StoriesCommand {
     #[command(after_help = "Examples:\n  \
         demarche stories list --since 7days --min-size 3\n  \
         demarche stories list --actor RUS --actor UKR --place Geneva --stage held")]
-    List(ListArgs),
+    List(StoryListArgs),
     /// Show every change of a story as it is written: that it begins, its stages, its marks, its second source.
     #[command(after_help = "Example:\n  demarche stories follow --actor IRN")]
     Follow(FollowArgs),
@@ -34,29 +32,12 @@ pub enum StoriesCommand {
 
 /// Arguments of `stories list`.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub struct StoryListArgs {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    filter: FilterArgs,
+    list: alerts::ListArgs,
     /// Least number of alerts.
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_size: u64,
-    /// Only the latest N of them.
-    #[arg(long, short = 'n', value_name = "N")]
-    limit: Option<usize>,
-}
-
-/// Arguments of `stories follow`.
-#[derive(Debug, Args)]
-pub struct FollowArgs {
-    #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    filter: FilterArgs,
-    /// How many of the changes already there are shown first.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
-    limit: usize,
 }
 
 /// Arguments of `stories show`.
@@ -84,13 +65,13 @@ pub(super) fn run(common: &Common, command: StoriesCommand) -> anyhow::Result<Ex
     }
 }
 
-fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
-    let (stories, unreadable) = gather(setup, &args.source)?;
-    let mut found = stories.taken(&args.filter.filter(Utc::now())?);
-    found.retain(|story| story.size >= args.min_size);
-    let skipped = found.len().saturating_sub(args.limit.unwrap_or(usize::MAX));
+fn list(setup: &Setup, StoryListArgs { list, min_size }: &StoryListArgs) -> anyhow::Result<Exit> {
+    let (stories, unreadable) = gather(setup, &list.source)?;
+    let mut found = stories.taken(&list.filter.filter(Utc::now())?);
+    found.retain(|story| story.size >= *min_size);
+    let skipped = found.len().saturating_sub(list.limit.unwrap_or(usize::MAX));
     let mut found = found.split_off(skipped);
-    if args.source.json {
+    if list.source.json {
         // The timeline of one is what `show` is for.
         found.iter_mut().for_each(|story| story.sightings.clear());
         found.iter().try_for_each(json)?;
@@ -102,19 +83,13 @@ fn list(setup: &Setup, args: &ListArgs) -> anyhow::Result<Exit> {
 
 fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
     let (stories, unreadable) = gather(setup, &args.source)?;
-    let found = stories.named(&args.id);
-    match found.as_slice() {
-        [] => Err(UsageError(format!("find story {}: `demarche stories list` prints their ids", args.id)).into()),
-        [story] => {
-            if args.source.json {
-                json(story)?
-            } else {
-                print::timeline(story)?
-            }
-            Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
-        }
-        several => Err(UsageError(format!("show one story: {} begin with {}", several.len(), args.id)).into()),
+    let story = the_one(stories.named(&args.id), "story", &args.id, "stories list")?;
+    if args.source.json {
+        json(&story)?;
+    } else {
+        print::timeline(&story)?;
     }
+    Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
 }
 
 fn gather(setup: &Setup, source: &Source) -> anyhow::Result<(Stories, usize)> {

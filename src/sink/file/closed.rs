@@ -56,17 +56,14 @@ impl Names {
     /// When the file of this name was closed and whether it is compressed, if it is a closed one at all.
     fn read(&self, name: &str) -> Option<((DateTime<Utc>, u32), bool)> {
         let rest = name.strip_prefix(&self.stem)?.strip_prefix('-')?;
-        let (rest, is_compressed) = match rest.strip_suffix(".zst").or_else(|| rest.strip_suffix(".gz")) {
-            Some(rest) => (rest, true),
-            None => (rest, false),
-        };
+        let (how, rest) = Compression::split(rest);
         let stamp = rest.strip_suffix(&self.end)?;
         let (stamp, count) = match stamp.split_once('-') {
             Some((stamp, count)) => (stamp, count.parse().ok()?),
             None => (stamp, 0),
         };
         let at = NaiveDateTime::parse_from_str(stamp, STAMP).ok()?;
-        Some(((at.and_utc(), count), is_compressed))
+        Some(((at.and_utc(), count), how != Compression::None))
     }
 
     /// When the file of this name was closed by us, and which of that second.

@@ -1,5 +1,6 @@
 //! How an alert file is kept. The defaults and their reasons are in `config/demarche.toml`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -29,6 +30,9 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// The plain one first.
+    pub(super) const ALL: [Self; 3] = [Self::None, Self::Zstd, Self::Gzip];
+
     /// What stands behind the names of files compressed so.
     pub(super) const fn end(self) -> &'static str {
         match self {
@@ -36,6 +40,18 @@ impl Compression {
             Self::Zstd => ".zst",
             Self::Gzip => ".gz",
         }
+    }
+
+    /// How the file of this name is compressed, and what it was called before.
+    pub(super) fn split(name: &str) -> (Self, &str) {
+        let compressed = Self::ALL.into_iter().filter(|how| *how != Self::None);
+        let mut known = compressed.filter_map(|how| Some((how, name.strip_suffix(how.end())?)));
+        known.next().unwrap_or((Self::None, name))
+    }
+
+    /// How a file is compressed, by its name.
+    pub(super) fn of(path: &Path) -> Self {
+        path.file_name().and_then(|name| name.to_str()).map_or(Self::None, |name| Self::split(name).0)
     }
 }
 

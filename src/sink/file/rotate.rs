@@ -49,7 +49,7 @@ fn free_name(path: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
 /// Whether a closed file has this name, compressed or not. A listing may miss a file that is being compressed under both of
 /// its names; asked for in this order it is found, since the compressed one is there before the other goes.
 fn is_taken(name: &Path) -> io::Result<bool> {
-    for how in [Compression::None, Compression::Zstd, Compression::Gzip] {
+    for how in Compression::ALL {
         if with_end(name, how.end()).try_exists()? {
             return Ok(true);
         }

@@ -43,7 +43,7 @@ impl Part {
     /// # Errors
     /// If unpacking cannot begin. A packed file that is cut off fails where it is read to its end.
     pub fn text(self) -> io::Result<Box<dyn BufRead>> {
-        Ok(match packing(&self.path) {
+        Ok(match Compression::of(&self.path) {
             Compression::Zstd => Box::new(BufReader::new(zstd::Decoder::new(self.file)?)),
             Compression::Gzip => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(self.file))),
             Compression::None => Box::new(BufReader::new(self.file)),
@@ -52,7 +52,7 @@ impl Part {
 
     /// The file itself, if its text stands in it as it is and can be read from any place.
     pub(super) fn plain(self) -> Result<File, Self> {
-        if packing(&self.path) == Compression::None { Ok(self.file) } else { Err(self) }
+        if Compression::of(&self.path) == Compression::None { Ok(self.file) } else { Err(self) }
     }
 }
 
@@ -179,7 +179,7 @@ fn list(path: &Path) -> io::Result<Vec<Found>> {
         }
         let at = names.closed_at(&name).map_or((metadata.modified()?, 0), |(at, count)| (at.into(), count));
         let found = Found { path: entry.path(), metadata, at, file: None };
-        if packing(&found.path) == Compression::None {
+        if Compression::of(&found.path) == Compression::None {
             closed.insert(found.path.clone(), found);
         } else {
             closed.entry(found.path.with_extension("")).or_insert(found);
@@ -202,15 +202,6 @@ fn current(path: &Path) -> io::Result<Option<Found>> {
     };
     let metadata = file.metadata()?;
     Ok(Some(Found { path: path.to_owned(), at: (metadata.modified()?, 0), metadata, file: Some(file) }))
-}
-
-/// How a file is packed, by its name.
-fn packing(path: &Path) -> Compression {
-    match path.extension().and_then(|end| end.to_str()) {
-        Some("zst") => Compression::Zstd,
-        Some("gz") => Compression::Gzip,
-        _ => Compression::None,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::UPDATE_SCHEMA;
-use crate::cluster::Event;
+use crate::cluster::events::in_words;
 
 /// What a webhook is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -138,8 +138,7 @@ fn envelope(alert: &Alert, line: &str) -> Result<String, serde_json::Error> {
 /// What an alert changes in a story that was told before, and how large that is by now.
 fn news(alert: &Alert) -> Option<String> {
     let Story { size, sources, events } = &alert.story;
-    let known = events.iter().filter_map(|event| Some(Event::deserialize(event).ok()?.to_string()));
-    let changes: Vec<String> = known.collect();
+    let changes = in_words(events);
     let is_update = alert.schema == UPDATE_SCHEMA && !changes.is_empty();
     is_update.then(|| format!("{} · {size} alerts from {sources} sources", changes.join(", ")))
 }

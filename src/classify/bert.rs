@@ -19,7 +19,7 @@ pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
 use lanes::{BatchSize, Lanes};
 pub use network::{Batch, Network, is_tuned};
-pub use packed::Packed;
+pub use packed::{Packed, Pass};
 pub use product::Precision;
 
 /// Name and version of how text goes in: title and summary as a pair, lower-cased word pieces, cut to the manifest's
@@ -28,10 +28,9 @@ pub const FEATURES: &str = "wordpiece-pair-mean/1";
 
 /// The transformer as a [`Scorer`].
 pub struct BertScorer {
-    network: Lanes,
-    /// The base as it is: made to tell what texts are about, which the tuned layers have unlearned.
-    base: Lanes,
-    base_sha256: String,
+    lanes: Lanes,
+    /// Tells directions of these weights from those of others.
+    space: String,
     encoder: Encoder,
     temperature: f32,
     batch: BatchSize,
@@ -60,15 +59,13 @@ impl BertScorer {
         let tuned_layers = manifest.tuned_layers.ok_or_else(incomplete)?;
         let mut network = Network::open(base)?;
         same(&package.name, "base.sha256", &wanted.sha256, &network.base_sha256)?;
-        let precision = Precision::best(config.int8);
-        let packed = |network: &Network| Packed::new(&network.vs, network.layers, network.heads, precision);
-        let base_layers = packed(&network)?.with_own_layers();
         network.overlay(package, tuned_layers)?;
         network.vs.freeze();
+        let precision = Precision::best(config.int8);
+        let packed = Packed::new(&network.vs, network.layers, network.heads, precision)?;
         Ok(Self {
-            network: Lanes::new(packed(&network)?, config.threads),
-            base: Lanes::new(base_layers, config.threads),
-            base_sha256: network.base_sha256,
+            lanes: Lanes::new(packed, config.threads),
+            space: manifest.weights_blake3.clone(),
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
             batch: BatchSize { items: config.batch_items, tokens: config.batch_tokens },
@@ -83,20 +80,17 @@ impl Scorer for BertScorer {
     }
 
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
-        let temperature = self.temperature;
-        self.network.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
-            let (grades, stages) = network.logits(batch)?;
-            let rows = rows::<3>(&grades)?.into_iter().zip(rows::<6>(&stages)?);
-            rows.map(|(grade, stage)| verdict(probabilities(&grade, temperature), &stage)).collect()
-        })
-    }
-
-    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        let base_sha256 = &self.base_sha256;
-        self.base.run(&self.encoder.encode_all(texts), self.batch, |base, batch| {
-            let means: Vec<f32> = base.pooled(batch)?.reshape([-1]).try_into().map_err(inference)?;
-            let rows = means.chunks_exact(means.len() / batch.len().max(1));
-            Ok(rows.map(|values| Embedding::of(base_sha256, values)).collect())
+        let (temperature, space) = (self.temperature, &self.space);
+        self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
+            let pass = network.pass(batch)?;
+            let about: Vec<f32> = pass.about.reshape([-1]).try_into().map_err(inference)?;
+            let about = about.chunks_exact(about.len() / batch.len().max(1));
+            let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?).zip(about);
+            rows.map(|((grade, stage), about)| {
+                let verdict = verdict(probabilities(&grade, temperature), &stage)?;
+                Ok(Verdict { embedding: Embedding::of(space, about), ..verdict })
+            })
+            .collect()
         })
     }
 }
@@ -134,12 +128,13 @@ mod tests {
             encoder.encode(&Text::new(title, "Officials from both sides met for six hours in the lakeside town."))
         });
         let texts: Vec<&Encoded> = texts.iter().collect();
-        let (grade, stage) = no_grad(|| packed(Precision::Single).logits(&texts)).expect("runs");
+        let pass = |precision| no_grad(|| packed(precision).pass(&texts)).expect("runs");
+        let Pass { grades: grade, stages: stage, .. } = pass(Precision::Single);
         let (grade_there, stage_there) = no_grad(|| network.logits(&Batch::of(&texts), false)).expect("runs");
         let apart = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
         assert!(apart(&grade, &grade_there) < 1e-4 && apart(&stage, &stage_there) < 1e-4);
 
-        let (rounded, rounded_stage) = no_grad(|| packed(Precision::Eight).logits(&texts)).expect("runs");
+        let Pass { grades: rounded, stages: rounded_stage, .. } = pass(Precision::Eight);
         let (apart, stage_apart) = (apart(&grade, &rounded), apart(&stage, &rounded_stage));
         assert!(apart > 0.0 && apart < 0.1 && stage_apart < 0.1, "{apart} {stage_apart}");
     }

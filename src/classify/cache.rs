@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::{ClassifyConfig, ModelInfo, ScoreError, Scored, Scorer, Text};
-use crate::item::{Embedding, Identity, Reason, Verdict};
+use crate::item::{Identity, Reason, Verdict};
 
 /// A scorer with a bounded memory of what it said.
 pub struct Cached<S> {
@@ -41,10 +41,6 @@ impl<S: Scorer> Scorer for Cached<S> {
     // Past the cache: the variants that an explanation tries are never seen again.
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         self.inner.explain(scored)
-    }
-
-    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        self.inner.embed(texts)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::manifest::CascadeRule;
 use super::{AlertOn, ModelInfo, ScoreError, Scored, Scorer, Text, reasons};
-use crate::item::{Embedding, Reason, Verdict};
+use crate::item::{Reason, Verdict};
 
 /// Phrases that the careful scorer is asked about when it says why: those that weigh most with the quick one, as many as are
 /// told. Each costs as much as an item, and alerts would otherwise cost more than all that is no alert.
@@ -62,10 +62,6 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
         };
         let spans = scored.iter().map(&mut promising).collect::<Result<_, _>>()?;
         self.careful.explain_by(scored, spans)
-    }
-
-    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        self.careful.embed(texts)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod worker;
 
 use std::path::PathBuf;
 
-use crate::item::{Embedding, GradeProbs, Reason, Stage, StageGuess, Verdict};
+use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
 pub use manifest::Manifest;
 pub use prefilter::Prefilter;
@@ -135,11 +135,6 @@ pub trait Scorer {
     fn explain_by(&mut self, scored: &[Scored], spans: Vec<Vec<Span>>) -> Result<Vec<Vec<Reason>>, ScoreError> {
         reasons::by_occlusion(scored, spans, &mut |texts| self.score(texts))
     }
-
-    /// What each text is about, for scorers that have a sense of it.
-    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        Ok(vec![None; texts.len()])
-    }
 }
 
 /// A text and what it scored: the probability of grade 2.
@@ -151,15 +146,6 @@ pub struct Scored {
     pub score: f32,
 }
 
-/// What there is to say of an alert besides its score.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Explanation {
-    /// The spans on which the score rests.
-    pub reasons: Vec<Reason>,
-    /// What the text is about.
-    pub embedding: Option<Embedding>,
-}
-
 impl<S: Scorer + ?Sized> Scorer for Box<S> {
     fn model(&self) -> &ModelInfo {
         (**self).model()
@@ -169,9 +155,6 @@ impl<S: Scorer + ?Sized> Scorer for Box<S> {
     }
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         (**self).explain(scored)
-    }
-    fn embed(&mut self, texts: &[Text]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        (**self).embed(texts)
     }
 }
 

@@ -32,7 +32,8 @@ impl Prefilter {
             super::ScorerKind::Auto => settles_below(rule.as_ref(), &model.id, config.alert_on),
             _ => None,
         };
-        below.map(|below| Self::load(&package, config, below)).transpose()
+        // Where less than the rule's bound is an alert, the quick model's word on what lies between would be one.
+        below.map(|below| Self::load(&package, config, below.min(threshold))).transpose()
     }
 
     fn load(package: &Package, config: &ClassifyConfig, below: f32) -> Result<Self, ScoreError> {
@@ -52,5 +53,25 @@ impl Prefilter {
             };
             probability < self.below
         })
+    }
+}
+
+#[cfg(all(test, feature = "bert"))]
+mod tests {
+    use super::super::config::tests::shipped;
+    use super::*;
+
+    #[test]
+    fn nothing_is_settled_that_a_lower_threshold_makes_an_alert() {
+        let package = Package::transformer(&shipped()).expect("is built in");
+        let features = super::super::bert::FEATURES;
+        let manifest = Manifest::parse("shipped", &package.manifest, Kind::Transformer, features).expect("parses");
+        let model = ModelInfo { id: manifest.id, threshold: 0.5, threshold_diplomacy: 0.5 };
+        let dull = Text::new("Council repairs the bridge", "Work begins on Monday.");
+        let settles = |threshold| {
+            let prefilter = Prefilter::new(&shipped(), &model, threshold).expect("loads").expect("the rule fits");
+            prefilter.settles(&dull)
+        };
+        assert!(settles(0.5) && !settles(0.0));
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ClassifyConfig, Explanation, ModelInfo, ScoreError, Scored, Scorer, Text};
-use crate::item::Verdict;
+use super::{ClassifyConfig, ModelInfo, ScoreError, Scored, Scorer, Text};
+use crate::item::{Reason, Verdict};
 
 type Reply<T> = oneshot::Sender<Result<T, ScoreError>>;
 
 enum Job {
     Score(Vec<Text>, Reply<Vec<Verdict>>),
-    Explain(Vec<Scored>, Reply<Vec<Explanation>>),
+    Explain(Vec<Scored>, Reply<Vec<Vec<Reason>>>),
 }
 
 /// When texts that came in are scored: at so many, or so long after the first.
@@ -69,8 +69,8 @@ impl Worker {
         self.ask(|reply| Job::Score(texts, reply)).await
     }
 
-    /// For every text, in order, the spans on which its score rests, and what it is about.
-    pub async fn explain(&self, scored: Vec<Scored>) -> Result<Vec<Explanation>, ScoreError> {
+    /// For every text, in order, the spans on which its score rests.
+    pub async fn explain(&self, scored: Vec<Scored>) -> Result<Vec<Vec<Reason>>, ScoreError> {
         self.ask(|reply| Job::Explain(scored, reply)).await
     }
 
@@ -148,16 +148,9 @@ where
                 next = other;
             }
             // An answer nobody waits for any more is dropped.
-            Job::Explain(scored, reply) => drop(reply.send(guarded(|| explain(scorer.as_mut(), &scored)))),
+            Job::Explain(scored, reply) => drop(reply.send(guarded(|| scorer.explain(&scored)))),
         }
     }
-}
-
-fn explain(scorer: &mut dyn Scorer, scored: &[Scored]) -> Result<Vec<Explanation>, ScoreError> {
-    let reasons = scorer.explain(scored)?;
-    let texts: Vec<Text> = scored.iter().map(|scored| scored.text.clone()).collect();
-    let both = reasons.into_iter().zip(scorer.embed(&texts)?);
-    Ok(both.map(|(reasons, embedding)| Explanation { reasons, embedding }).collect())
 }
 
 /// Scores all that was asked as one, and hands each asker the own part. When that fails, each is scored alone: one text

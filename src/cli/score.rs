@@ -86,8 +86,8 @@ async fn explain(verdicts: &mut [Verdict], texts: &[Text], rule: &AlertRule, sco
             (verdict, Scored { text: text.clone(), score })
         })
         .unzip();
-    for (verdict, explanation) in alerts.into_iter().zip(scorer.explain(scored).await?) {
-        verdict.reasons = explanation.reasons;
+    for (verdict, reasons) in alerts.into_iter().zip(scorer.explain(scored).await?) {
+        verdict.reasons = reasons;
     }
     Ok(())
 }

@@ -181,8 +181,8 @@ impl Judge {
         let _at_work = self.persist.begin();
         let scored = alerts.iter().map(|(pending, verdict)| Scored { text: text(pending), score: verdict.score() });
         let explanations = self.scorer.explain(scored.collect()).await?;
-        for ((_, verdict), said) in alerts.into_iter().zip(explanations) {
-            (verdict.reasons, verdict.embedding) = (said.reasons, said.embedding);
+        for ((_, verdict), reasons) in alerts.into_iter().zip(explanations) {
+            verdict.reasons = reasons;
         }
         Ok(())
     }

@@ -24,6 +24,17 @@ pub struct Packed {
     stage: Affine,
 }
 
+/// What a pass gives, one row a text.
+pub struct Pass {
+    /// Grade logits, `[n, 3]`.
+    pub grades: Tensor,
+    /// Stage logits, `[n, 6]`.
+    pub stages: Tensor,
+    /// What the texts are about, `[n, width]`: the mean of the token states in front of the last layer, which turns them towards
+    /// the grades.
+    pub about: Tensor,
+}
+
 /// A matrix and a bias, or the scale and shift of a norm.
 struct Affine {
     weight: Tensor,
@@ -42,10 +53,6 @@ impl Affine {
 }
 
 impl Affine {
-    fn copied(self) -> Self {
-        Self { weight: self.weight.copy(), bias: self.bias.copy() }
-    }
-
     fn shared(&self) -> Self {
         Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
     }
@@ -62,17 +69,6 @@ struct Layer {
 }
 
 impl Layer {
-    fn copied(self) -> Self {
-        Self {
-            attend: self.attend.copied(),
-            output: self.output.copied(),
-            output_norm: self.output_norm.copied(),
-            widen: self.widen.copied(),
-            narrow: self.narrow.copied(),
-            narrow_norm: self.narrow_norm.copied(),
-        }
-    }
-
     fn shared(&self) -> Self {
         Self {
             attend: self.attend.shared(),
@@ -124,30 +120,21 @@ impl Packed {
         })
     }
 
-    /// Grade and stage logits, one row a text.
-    pub fn logits(&self, texts: &[&Encoded]) -> Result<(Tensor, Tensor), ScoreError> {
-        let pooled = self.pooled(texts)?;
-        Ok((self.grade.linear(&pooled)?, self.stage.linear(&pooled)?))
-    }
-
-    /// The mean of each text's token states, one row a text.
-    pub fn pooled(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {
+    /// One pass over `texts`.
+    pub fn pass(&self, texts: &[&Encoded]) -> Result<Pass, ScoreError> {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
         let mut x = self.embed(texts)?;
+        let mut before = None;
         for layer in &self.layers {
+            before = Some(x.shallow_clone());
             let attended = self.attend(&layer.attend.of(&x)?, &lengths)?;
             x = layer.output_norm.norm(&(layer.output.of(&attended)? + x))?;
             let wide = layer.widen.of(&x)?.f_gelu("none").map_err(inference)?;
             x = layer.narrow_norm.norm(&(layer.narrow.of(&wide)? + x))?;
         }
-        let states = x.f_split_with_sizes(&lengths, 0).map_err(inference)?;
-        let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
-        Tensor::f_stack(&means, 0).map_err(inference)
-    }
-
-    /// The same with layers that nobody else writes to; the embeddings stay shared.
-    pub fn with_own_layers(self) -> Self {
-        Self { layers: self.layers.into_iter().map(Layer::copied).collect(), ..self }
+        let pooled = means(&x, &lengths)?;
+        let about = means(before.as_ref().unwrap_or(&x), &lengths)?;
+        Ok(Pass { grades: self.grade.linear(&pooled)?, stages: self.stage.linear(&pooled)?, about })
     }
 
     /// Another handle on the same weights: one network cannot be used by two threads, two handles can.
@@ -192,4 +179,11 @@ impl Packed {
         let contexts: Vec<Tensor> = each.iter().zip(lengths).map(context).collect::<Result<_, _>>()?;
         Tensor::f_cat(&contexts, 0).map_err(inference)
     }
+}
+
+/// The mean of each text's token states.
+fn means(states: &Tensor, lengths: &[i64]) -> Result<Tensor, ScoreError> {
+    let states = states.f_split_with_sizes(lengths, 0).map_err(inference)?;
+    let means: Vec<Tensor> = states.iter().map(|state| state.mean_dim(0, false, Kind::Float)).collect();
+    Tensor::f_stack(&means, 0).map_err(inference)
 }

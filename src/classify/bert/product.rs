@@ -79,15 +79,6 @@ impl Product {
         };
         Self { weight, bias: self.bias.shallow_clone() }
     }
-
-    /// The same with tensors that nobody else writes to.
-    pub fn copied(self) -> Self {
-        let weight = match self.weight {
-            Weight::Single(weight) => Weight::Single(weight.copy()),
-            own @ Weight::Eight(..) => own,
-        };
-        Self { weight, bias: self.bias.copy() }
-    }
 }
 
 impl Eight {
@@ -104,10 +95,9 @@ impl Eight {
     fn of(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
         let least = x.f_amin([1], true)?;
         let scale = x.f_amax([1], true)?.f_sub(&least)?.f_div_scalar(RANGE)?.f_add_scalar(TINY)?;
-        let stretch = scale.f_reciprocal()?;
         // x = scale * whole + zero
         let zero = least.f_sub(&scale.f_mul_scalar(LEAST)?)?;
-        let whole = zero.f_neg()?.f_mul(&stretch)?.f_addcmul(x, &stretch)?.f_round_()?.f_to_kind(Kind::Int8)?;
+        let whole = x.f_sub(&zero)?.f_mul_(&scale.f_reciprocal()?)?.f_round_()?.f_to_kind(Kind::Int8)?;
         let mut sums = whole.f_internal_int_mm(&self.columns)?.f_to_kind(Kind::Float)?;
         bias.f_addcmul(&sums.f_mul_(&scale)?, &self.scale)?.f_addcmul_(&zero, &self.sums)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use demarche::backfill::{Caps, FieldMap, Limits, Plan, Source, Window, Work, read_sources};
-use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
+use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scored, Scorer, Text, Worker};
 use demarche::item::{GradeProbs, Identity, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, History, Mode, Tally, Totals, feed_history};
 use demarche::sink::{FilePolicy, FileSink, Fsync, Outlet};
@@ -39,8 +39,8 @@ impl Scorer for Stub {
         Ok(texts.iter().map(|text| verdict(text.title.contains("talks"))).collect())
     }
 
-    fn explain(&mut self, _text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        Ok(Vec::new())
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        Ok(vec![Vec::new(); scored.len()])
     }
 }
 

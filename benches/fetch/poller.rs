@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scorer, Text, Worker};
+use demarche::classify::{AlertOn, Flush, ModelInfo, ScoreError, Scored, Scorer, Text, Worker};
 use demarche::fetch::Fetcher;
 use demarche::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 use demarche::pipeline::{AlertRule, Flow, Handles, Mode, Polling, Tally, live};
@@ -28,8 +28,8 @@ impl Scorer for Stub {
         Ok(texts.iter().map(|_| verdict()).collect())
     }
 
-    fn explain(&mut self, _text: &Text) -> Result<Vec<Reason>, ScoreError> {
-        Ok(Vec::new())
+    fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
+        Ok(vec![Vec::new(); scored.len()])
     }
 }
 

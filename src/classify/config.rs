@@ -66,7 +66,7 @@ pub struct ClassifyConfig {
     pub base: PathBuf,
     /// Directory of a model of your own (manifest.toml, weights.safetensors); empty: the one in the binary.
     pub dir: PathBuf,
-    /// Threads that libtorch may use for one batch; 0: one for each processor.
+    /// Threads that score, a batch each; 0: one for each processor. In training: those that share a batch.
     pub threads: usize,
     /// Whether the transformer may multiply in eight bits, where the processor does so exactly.
     pub int8: bool,

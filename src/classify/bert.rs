@@ -7,6 +7,7 @@ mod lanes;
 mod network;
 mod packed;
 mod product;
+mod rounding;
 
 use std::path::Path;
 

@@ -92,10 +92,14 @@ impl Packed {
         let affine = |name: &str| -> Result<Affine, ScoreError> {
             Ok(Affine { weight: tensor(&format!("{name}.weight"))?, bias: tensor(&format!("{name}.bias"))? })
         };
+        let norm = affine("embeddings.LayerNorm")?;
+        let scale = 1.0 / ((norm.bias.numel() as f64) / heads as f64).sqrt();
         let layer = |n: usize| -> Result<Layer, ScoreError> {
             let part = |name: &str| affine(&format!("encoder.layer.{n}.{name}"));
             let product = |of: Affine| Product::new(of.weight, of.bias, precision);
             let (q, k, v) = (part("attention.self.query")?, part("attention.self.key")?, part("attention.self.value")?);
+            // What the scores are divided by is the same for all of them.
+            let q = Affine { weight: q.weight * scale, bias: q.bias * scale };
             Ok(Layer {
                 attend: product(Affine {
                     weight: Tensor::cat(&[q.weight, k.weight, v.weight], 0),
@@ -112,7 +116,7 @@ impl Packed {
             words: tensor("embeddings.word_embeddings.weight")?,
             positions: tensor("embeddings.position_embeddings.weight")?,
             segments: tensor("embeddings.token_type_embeddings.weight")?,
-            norm: affine("embeddings.LayerNorm")?,
+            norm,
             layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
             heads,
             grade: affine("head.grade")?,
@@ -171,8 +175,7 @@ impl Packed {
             let [query, key, value] = &parts[..] else {
                 return Err(ScoreError::Inference("attention lost a part".into()));
             };
-            let scale = 1.0 / ((width / self.heads) as f64).sqrt();
-            let scores = (query * scale).f_matmul(&key.transpose(-1, -2)).map_err(inference)?;
+            let scores = query.f_matmul(&key.transpose(-1, -2)).map_err(inference)?;
             let mixed = scores.softmax(-1, Kind::Float).f_matmul(value).map_err(inference)?;
             Ok(mixed.transpose(0, 1).reshape([length, width]))
         };

@@ -2,17 +2,17 @@
 //! precision. Eight bits take a third of the time. Every token's activations have a scale of their own and the sums are
 //! whole numbers, so that a token's result does not depend on what else is in the batch.
 
+use std::sync::Arc;
+
 use tch::{Kind, TchError, Tensor};
 
 use super::super::ScoreError;
 use super::inference;
+use super::rounding::{self, Outputs};
 
-/// The largest magnitude of a weight in eight bits, and the range of an activation.
+/// The largest magnitude of a weight in eight bits.
 const LARGEST: f64 = 127.0;
-const RANGE: f64 = 255.0;
-/// The smallest activation of a token in eight bits.
-const LEAST: f64 = -128.0;
-/// Added to a scale, so that a row of one value divides by something.
+/// Added to a scale, so that a row of zeros divides by something.
 const TINY: f64 = 1e-8;
 
 /// What a product is computed in.
@@ -33,78 +33,67 @@ impl Precision {
 }
 
 /// A matrix and a bias.
-pub struct Product {
-    weight: Weight,
-    bias: Tensor,
-}
-
-enum Weight {
-    /// `[out, in]`.
-    Single(Tensor),
+pub enum Product {
+    /// The matrix `[out, in]` and the bias `[out]`.
+    Single(Tensor, Tensor),
+    /// The same in eight bits.
     Eight(Eight),
 }
 
-struct Eight {
+pub struct Eight {
     /// `[in, out]`, whole numbers.
     columns: Tensor,
-    /// What each output's column is to be multiplied by.
-    scale: Tensor,
-    /// The sum of each output's column, so multiplied: what an activation's zero point comes to.
-    sums: Tensor,
+    outputs: Arc<Outputs>,
 }
 
 impl Product {
     /// Takes a matrix `[out, in]` and a bias `[out]`.
     pub fn new(weight: Tensor, bias: Tensor, precision: Precision) -> Result<Self, ScoreError> {
-        let weight = match precision {
-            Precision::Single => Weight::Single(weight),
-            Precision::Eight => Weight::Eight(Eight::new(&weight).map_err(inference)?),
-        };
-        Ok(Self { weight, bias })
+        Ok(match precision {
+            Precision::Single => Self::Single(weight, bias),
+            Precision::Eight => Self::Eight(Eight::new(&weight, &bias)?),
+        })
     }
 
     /// `[rows, in]` to `[rows, out]`.
     pub fn of(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
-        match &self.weight {
-            Weight::Single(weight) => x.f_linear(weight, Some(&self.bias)).map_err(inference),
-            Weight::Eight(eight) => eight.of(x, &self.bias).map_err(inference),
+        match self {
+            Self::Single(weight, bias) => x.f_linear(weight, Some(bias)).map_err(inference),
+            Self::Eight(eight) => eight.of(x),
         }
     }
 
     /// Another handle on the same tensors.
     pub fn shared(&self) -> Self {
-        let weight = match &self.weight {
-            Weight::Single(weight) => Weight::Single(weight.shallow_clone()),
-            Weight::Eight(eight) => Weight::Eight(eight.shared()),
-        };
-        Self { weight, bias: self.bias.shallow_clone() }
+        match self {
+            Self::Single(weight, bias) => Self::Single(weight.shallow_clone(), bias.shallow_clone()),
+            Self::Eight(Eight { columns, outputs }) => {
+                Self::Eight(Eight { columns: columns.shallow_clone(), outputs: outputs.clone() })
+            }
+        }
     }
 }
 
 impl Eight {
     /// Rounds a matrix `[out, in]`, each output's row by a scale of its own.
-    fn new(weight: &Tensor) -> Result<Self, TchError> {
-        let scale = weight.f_abs()?.f_amax([1], true)?.f_div_scalar(LARGEST)?.f_add_scalar(TINY)?;
-        let whole = weight.f_div(&scale)?.f_round()?;
-        let sums = whole.f_sum_dim_intlist(1, true, Kind::Float)?.f_mul(&scale)?;
-        let columns = whole.f_to_kind(Kind::Int8)?.f_transpose(0, 1)?.f_contiguous()?;
-        Ok(Self { columns, scale: scale.f_reshape([-1])?, sums: sums.f_reshape([-1])? })
+    fn new(weight: &Tensor, bias: &Tensor) -> Result<Self, ScoreError> {
+        let rounded = || -> Result<_, TchError> {
+            let scale = weight.f_abs()?.f_amax([1], true)?.f_div_scalar(LARGEST)?.f_add_scalar(TINY)?;
+            let whole = weight.f_div(&scale)?.f_round()?;
+            let sums = whole.f_sum_dim_intlist(1, true, Kind::Float)?.f_mul(&scale)?;
+            Ok((whole.f_to_kind(Kind::Int8)?.f_transpose(0, 1)?.f_contiguous()?, scale, sums))
+        };
+        let (columns, scale, sums) = rounded().map_err(inference)?;
+        let plain = |tensor: &Tensor| Vec::<f32>::try_from(tensor.reshape([-1])).map_err(inference);
+        let outputs = Outputs { scales: plain(&scale)?, sums: plain(&sums)?, bias: plain(bias)? };
+        Ok(Self { columns, outputs: Arc::new(outputs) })
     }
 
-    /// `[rows, in]` to `[rows, out]`. Every row of `x` is stretched from its least to its greatest value over the eight bits.
-    fn of(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-        let least = x.f_amin([1], true)?;
-        let scale = x.f_amax([1], true)?.f_sub(&least)?.f_div_scalar(RANGE)?.f_add_scalar(TINY)?;
-        // x = scale * whole + zero
-        let zero = least.f_sub(&scale.f_mul_scalar(LEAST)?)?;
-        let whole = x.f_sub(&zero)?.f_mul_(&scale.f_reciprocal()?)?.f_round_()?.f_to_kind(Kind::Int8)?;
-        let mut sums = whole.f_internal_int_mm(&self.columns)?.f_to_kind(Kind::Float)?;
-        bias.f_addcmul(&sums.f_mul_(&scale)?, &self.scale)?.f_addcmul_(&zero, &self.sums)
-    }
-
-    fn shared(&self) -> Self {
-        let [columns, scale, sums] = [&self.columns, &self.scale, &self.sums].map(Tensor::shallow_clone);
-        Self { columns, scale, sums }
+    /// `[rows, in]` to `[rows, out]`.
+    fn of(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
+        let (whole, rows) = rounding::rounded(x)?;
+        let sums = whole.f_internal_int_mm(&self.columns).map_err(inference)?;
+        rounding::restored(sums, &rows, &self.outputs)
     }
 }
 

@@ -1,0 +1,168 @@
+//! Activations to eight bits and sums back to floating point, each in one pass over the numbers. By libtorch's operations they
+//! are ten passes, which take half as long as the products themselves.
+
+use std::slice;
+
+use multiversion::multiversion;
+use tch::kind::Element;
+use tch::{Device, Kind, Tensor};
+
+use super::super::ScoreError;
+use super::inference;
+
+/// The least and the greatest whole number of eight bits.
+const LEAST: f32 = -128.0;
+const MOST: f32 = 127.0;
+/// Added to a scale, so that a row of one value divides by something.
+const TINY: f32 = 1e-8;
+/// 1.5 * 2^23: added to a number below 2^22, it leaves the nearest whole number in the last bits of the sum, without the call
+/// that rounding is on older processors.
+const ROUNDS: f32 = 12_582_912.0;
+/// Numbers compared at once: a vector register of the largest kind.
+const LANES: usize = 16;
+
+/// How a row was rounded: `value = scale * whole + zero`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    scale: f32,
+    zero: f32,
+}
+
+/// What each output's column of a rounded matrix is to be multiplied by, its sum so multiplied (what a row's zero comes to), and
+/// the bias.
+pub struct Outputs {
+    pub scales: Vec<f32>,
+    pub sums: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// Rounds `[rows, in]` to whole numbers of eight bits: every row is stretched from its least to its greatest value over them.
+pub fn rounded(x: &Tensor) -> Result<(Tensor, Vec<Row>), ScoreError> {
+    let x = x.f_contiguous().map_err(inference)?;
+    let size = x.size();
+    let width = width(&size)?;
+    check::<f32>(&x)?;
+    // SAFETY: `check` has found floats, without gaps, in this process's memory, and `x` keeps them there.
+    #[expect(unsafe_code, reason = "libtorch's own conversions copy the numbers once more")]
+    let values = unsafe { slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) };
+    let mut whole = vec![0_i8; values.len()];
+    let rows = values.chunks_exact(width).zip(whole.chunks_exact_mut(width)).map(|(row, whole)| round(row, whole));
+    let rows = rows.collect();
+    let whole = Tensor::f_from_slice(&whole).and_then(|whole| whole.f_view(size.as_slice())).map_err(inference)?;
+    Ok((whole, rows))
+}
+
+/// Makes of whole sums `[rows, out]`, which nothing else holds, what they stand for; in their own memory.
+pub fn restored(sums: Tensor, rows: &[Row], outputs: &Outputs) -> Result<Tensor, ScoreError> {
+    let width = width(&sums.size())?;
+    check::<i32>(&sums)?;
+    if width != outputs.bias.len() || sums.numel() != width * rows.len() {
+        return Err(inference("a product lost a row or a column"));
+    }
+    // SAFETY: as above; and the sums are this function's own, so that no other handle reads them meanwhile.
+    #[expect(unsafe_code, reason = "libtorch has no operation that does this in one pass")]
+    let values = unsafe { slice::from_raw_parts_mut(sums.data_ptr().cast::<i32>(), sums.numel()) };
+    values.chunks_exact_mut(width).zip(rows).for_each(|(values, row)| restore(values, *row, outputs));
+    sums.f_view_dtype(Kind::Float).map_err(inference)
+}
+
+fn width(size: &[i64]) -> Result<usize, ScoreError> {
+    match *size {
+        [_, width] if width > 0 => usize::try_from(width).map_err(inference),
+        _ => Err(inference("a product is not of two dimensions")),
+    }
+}
+
+/// Whether the tensor's memory holds `T`s, one after the other.
+fn check<T: Element>(tensor: &Tensor) -> Result<(), ScoreError> {
+    let right = tensor.kind() == T::KIND && tensor.is_contiguous() && tensor.device() == Device::Cpu;
+    if right && tensor.numel() > 0 { Ok(()) } else { Err(inference("a tensor is not what a product gives")) }
+}
+
+/// Rounds one row.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn round(row: &[f32], whole: &mut [i8]) -> Row {
+    // One after the other: together the compiler shuffles them.
+    let least = extreme(row, |a, b| if a < b { a } else { b });
+    let most = extreme(row, |a, b| if a > b { a } else { b });
+    let scale = (most - least) / (MOST - LEAST) + TINY;
+    let (zero, many) = (least - scale * LEAST, 1.0 / scale);
+    for (whole, value) in whole.iter_mut().zip(row) {
+        let near = ((value - zero) * many).clamp(LEAST, MOST) + ROUNDS;
+        *whole = near.to_bits() as i8;
+    }
+    Row { scale, zero }
+}
+
+/// What `better` keeps of a row, many numbers at once.
+#[inline(always)] // compiled for the same processor as its caller
+fn extreme(row: &[f32], better: impl Fn(f32, f32) -> f32) -> f32 {
+    let (vectors, rest) = row.as_chunks::<LANES>();
+    let mut best: [f32; LANES] = std::array::from_fn(|i| rest.get(i).or(row.first()).copied().unwrap_or_default());
+    for vector in vectors {
+        best = std::array::from_fn(|i| better(vector[i], best[i]));
+    }
+    best.into_iter().fold(best[0], better)
+}
+
+/// Turns one row of sums into floating point; the bits of each lie where the sum was.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn restore(sums: &mut [i32], row: Row, outputs: &Outputs) {
+    let columns = outputs.scales.iter().zip(&outputs.sums).zip(&outputs.bias);
+    for (sum, ((scale, column), bias)) in sums.iter_mut().zip(columns) {
+        let value = (*sum as f32 * row.scale) * scale + (row.zero * column + bias);
+        *sum = value.to_bits() as i32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(row: &[f32]) -> (Vec<i8>, Row) {
+        let mut whole = vec![0; row.len()];
+        let how = round(row, &mut whole);
+        (whole, how)
+    }
+
+    #[test]
+    fn a_row_is_stretched_over_eight_bits() {
+        let (numbers, row) = whole(&[-1.0, 0.0, 1.55]);
+        assert_eq!((numbers[0], numbers[2]), (-128, 127));
+        assert!((row.scale - 0.01).abs() < 1e-6 && (f32::from(numbers[1]) * row.scale + row.zero).abs() < 0.005);
+    }
+
+    #[test]
+    fn every_number_of_a_row_of_any_length_is_restored_to_half_a_step() {
+        for length in [1, 15, 16, 17, 40] {
+            let row: Vec<f32> = (0..length).map(|i| ((i * 37 % 23) as f32 - 9.0) * 0.3).collect();
+            let (numbers, how) = whole(&row);
+            for (number, value) in numbers.iter().zip(&row) {
+                let back = f32::from(*number) * how.scale + how.zero;
+                assert!((back - value).abs() <= how.scale * 0.501, "{value} came back as {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_one_value_and_of_huge_ones_stay_finite() {
+        for row in [[0.0; 20], [3.5; 20], [-1e30; 20]] {
+            let (numbers, how) = whole(&row);
+            let back = f32::from(numbers[7]) * how.scale + how.zero;
+            assert!((back - row[0]).abs() <= row[0].abs() * 1e-5 + 1e-5, "{} came back as {back}", row[0]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_product_is_refused() {
+        let outputs = Outputs { scales: vec![1.0; 3], sums: vec![0.0; 3], bias: vec![0.0; 3] };
+        let row = Row { scale: 1.0, zero: 0.0 };
+        let sums = |kind| Tensor::zeros([2, 3], (kind, Device::Cpu));
+        assert!(restored(sums(Kind::Int), &[row; 2], &outputs).is_ok());
+        assert!(restored(sums(Kind::Int), &[row; 1], &outputs).is_err());
+        assert!(restored(sums(Kind::Float), &[row; 2], &outputs).is_err());
+        assert!(restored(sums(Kind::Int).transpose(0, 1), &[row; 3], &outputs).is_err());
+        assert!(rounded(&Tensor::zeros([4], (Kind::Float, Device::Cpu))).is_err());
+        assert!(rounded(&Tensor::zeros([2, 3], (Kind::Double, Device::Cpu))).is_err());
+    }
+}

@@ -46,11 +46,14 @@ fn show_finds_an_alert_by_the_start_of_its_id() {
 #[test]
 fn an_edited_line_is_named_and_the_rest_is_shown() {
     let program = desk();
+    let alert = &program.alerts()[0];
+    let id = alert["alert_id"].as_str().unwrap();
     let written = std::fs::read_to_string(program.alert_file()).unwrap();
     std::fs::write(program.alert_file(), format!("# a note\n{written}")).unwrap();
     let output = program.output(&["alerts", "list", "--json"]);
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout)), (Some(3), written.into()));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no alert"), "{output:?}");
+    assert_eq!(program.output(&["alerts", "show", id]).status.code(), Some(3));
 }
 
 /// A file in pieces: of every two alerts a closed file was made, compressed one way or another.

@@ -147,6 +147,11 @@ fn fields_are_named_and_days_and_items_limited() {
     let (code, counts) = history.paths(&[&path], &[&days[..], &["--dry-run"]].concat());
     assert_eq!((code, &counts["alert"]), (0, &json!(3)));
     assert_eq!(history.titles().len(), 0);
+    assert_eq!(
+        std::fs::read_dir(history.program.dir.path()).unwrap().count(),
+        0,
+        "a dry run on a new state makes none"
+    );
     // Nothing is left of a dry run; a limited one goes on.
     let (code, counts) = history.paths(&[&path], &days);
     assert_eq!((code, &counts["new"], &counts["sources"][0]["done"]), (0, &json!(3), &json!(false)));

@@ -1,6 +1,6 @@
 //! Scoring: how much is an item about negotiation, at which stage, and which words say so.
 //!
-//! Two scorers stand behind one trait: the transformer ([`bert`], feature `bert`) and the hashed linear model
+//! Two scorers stand behind one trait: the transformer (`bert`, a feature of that name) and the hashed linear model
 //! ([`linear`], always there). Both come as a manifest and a weights file, embedded in the binary or read from a
 //! directory. A [`worker::Worker`] owns the thread on which a scorer is built and run.
 

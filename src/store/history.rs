@@ -247,7 +247,7 @@ impl Store {
     /// # Errors
     /// When the copy cannot be written.
     pub fn copy_to(&self, dir: &std::path::Path) -> Result<(), StoreError> {
-        let path = dir.join("demarche.sqlite");
+        let path = dir.join(super::DATABASE);
         let path = path.to_string_lossy();
         self.connection.execute("VACUUM INTO ?1", [path.as_ref()]).during("copy the state database").map(drop)
     }

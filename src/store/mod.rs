@@ -104,6 +104,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether there is a database in `dir`.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(DATABASE).exists()
+    }
+
     /// Takes the exclusive right to run a pipeline on `dir`.
     ///
     /// # Errors

@@ -114,11 +114,11 @@ fn show(setup: &Setup, args: &ShowArgs) -> anyhow::Result<Exit> {
         }
     })?;
     let alert = the_one(found, "alert", &args.id, "alerts list --json")?;
-    if !args.source.json {
+    if args.source.json {
+        writeln!(std::io::stdout(), "{}", alert.line).context("write")?;
+    } else {
         print::whole(&alert.view)?;
-        return Ok(Exit::Ok);
     }
-    writeln!(std::io::stdout(), "{}", alert.line).context("write")?;
     Ok(if unreadable > 0 { Exit::Partly } else { Exit::Ok })
 }
 

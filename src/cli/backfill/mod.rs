@@ -91,19 +91,24 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
     if args.json && setup.config().output.file.as_os_str() == "-" {
         return Err(UsageError("print the counts: --json and --out - both want standard output".into()).into());
     }
-    let _lock = Store::lock(&setup.state)?;
-    match args.dry_run {
-        false => once(&mut setup, &args),
-        true => {
-            // On a copy of the state: what is known counts, and nothing is left behind.
-            let copy = tempfile::tempdir().context("make a temporary directory")?;
-            state::open(&setup)?.copy_to(copy.path())?;
-            setup.state = copy.path().to_owned();
-            setup.loaded.config.output.file = "dry-run.jsonl".into();
-            setup.loaded.config.sink.clear();
-            once(&mut setup, &args)
-        }
+    if args.dry_run {
+        return rehearse(&mut setup, &args);
     }
+    let _lock = Store::lock(&setup.state)?;
+    once(&mut setup, &args)
+}
+
+/// On a copy of the state, if there is any: what is known counts, and nothing is left behind.
+fn rehearse(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
+    let copy = tempfile::tempdir().context("make a temporary directory")?;
+    let lock = Store::is_in(&setup.state).then(|| Store::lock(&setup.state)).transpose()?;
+    if lock.is_some() {
+        state::open(setup)?.copy_to(copy.path())?;
+    }
+    setup.state = copy.path().to_owned();
+    setup.loaded.config.output.file = "dry-run.jsonl".into();
+    setup.loaded.config.sink.clear();
+    once(setup, args)
 }
 
 /// One backfill on the state of `setup`.

@@ -22,6 +22,10 @@ pub struct TrainArgs {
     /// Labelled items to learn from, one JSON object a line; may be given more than once
     #[arg(long, required_unless_present = "average", value_name = "FILE")]
     pub data: Vec<PathBuf>,
+    /// Labelled negotiations of which only the stage is learnt, such as made-up ones whose wording is not to be taken for
+    /// what news is like; may be given more than once (transformer)
+    #[arg(long, value_name = "FILE")]
+    pub stages: Vec<PathBuf>,
     /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]
     #[arg(long, value_name = "FILE")]
     pub dev: Option<PathBuf>,
@@ -33,7 +37,7 @@ pub struct TrainArgs {
     pub base: Option<PathBuf>,
     /// Transformers' directories whose weights are averaged instead of training one; several seeds of one recipe make a
     /// steadier model than each of them
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "base", "unlabelled"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "stages", "base", "unlabelled"])]
     pub average: Vec<PathBuf>,
     /// Unlabelled items, one JSON object a line, that the configured transformer grades for the linear model to learn from
     #[arg(long, value_name = "FILE")]
@@ -108,24 +112,37 @@ pub enum TrainError {
 /// Reads the data, trains, calibrates on dev and writes the model's directory. Says how it goes on stderr.
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
-    let (items, dev) = lessons(args)?;
+    let Labels { graded, staged, dev } = labels(args)?;
     let trained = match args.family {
-        Family::Linear => linear::train(&items, &dev, args, config)?,
+        Family::Linear => linear::train(&graded, &dev, args, config)?,
         #[cfg(feature = "bert")]
-        Family::Transformer => transformer::train(&items, &dev, args, config)?,
+        Family::Transformer => transformer::train(&graded, &staged, &dev, args, config)?,
         #[cfg(not(feature = "bert"))]
         Family::Transformer => return Err(TrainError::NotBuilt),
     };
-    write::model(trained, &dev, items.len(), args)
+    write::model(trained, &dev, graded.len() + staged.len(), args)
 }
 
-/// What is learnt from, and what is chosen and calibrated on.
-fn lessons(args: &TrainArgs) -> Result<(Vec<Labelled>, Vec<Labelled>), TrainError> {
-    let items = data::read_all(&args.data)?;
-    let Some(path) = &args.dev else { return Ok(data::split(items)?) };
-    let dev = data::read(path)?;
-    data::refuse_overlap(&items, &dev, path)?;
-    Ok((items, dev))
+struct Labels {
+    /// Learnt from.
+    graded: Vec<Labelled>,
+    /// Learnt from, but the stage alone.
+    staged: Vec<Labelled>,
+    /// Chosen and calibrated on.
+    dev: Vec<Labelled>,
+}
+
+fn labels(args: &TrainArgs) -> Result<Labels, TrainError> {
+    let mut files = data::read_all(&[&args.data[..], &args.stages].concat())?;
+    let staged = files.split_off(args.data.len()).concat();
+    let Some(path) = &args.dev else {
+        let (graded, dev) = data::split(files.concat())?;
+        return Ok(Labels { graded, staged, dev });
+    };
+    let (graded, dev) = (files.concat(), data::read(path)?);
+    data::refuse_overlap(&graded, &dev, path)?;
+    data::refuse_overlap(&staged, &dev, path)?;
+    Ok(Labels { graded, staged, dev })
 }
 
 fn check(args: &TrainArgs) -> Result<(), TrainError> {
@@ -134,6 +151,9 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         Family::Linear if !args.average.is_empty() => refuse("--average and --family linear: it is for transformers"),
         Family::Linear if args.base.is_some() => {
             refuse("--base and --family linear: a linear model trains in seconds, from nothing")
+        }
+        Family::Linear if !args.stages.is_empty() => {
+            refuse("--stages and --family linear: it is for transformers, which tell the stage of an alert")
         }
         Family::Transformer if args.unlabelled.is_some() => {
             refuse("--unlabelled and the transformer, which is the one that grades")

@@ -125,19 +125,14 @@ pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
     if items.is_empty() { Err(DataError::Empty { path: path.into() }) } else { Ok(items) }
 }
 
-/// Reads several labelled files as one. An item may be in one of them only.
-pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Labelled>, DataError> {
-    let mut items = Vec::new();
+/// Reads several labelled files, each to a list of its own. An item may be in one of them only.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<Labelled>>, DataError> {
     let mut known: HashSet<String> = HashSet::new();
-    for path in paths {
-        for item in read(path)? {
-            if !known.insert(item.id.clone()) {
-                return Err(DataError::Twice { id: item.id, title: item.title });
-            }
-            items.push(item);
-        }
-    }
-    Ok(items)
+    let mut fresh = |file: Vec<Labelled>| match file.iter().find(|item| !known.insert(item.id.clone())) {
+        Some(item) => Err(DataError::Twice { id: item.id.clone(), title: item.title.clone() }),
+        None => Ok(file),
+    };
+    paths.iter().map(|path| fresh(read(path)?)).collect()
 }
 
 /// Keeps a tenth of the items out of training, always the same ones: which tenth is a matter of their text.

@@ -33,18 +33,21 @@ const WARM_UP: f64 = 0.1;
 const EPOCHS: usize = 4;
 /// Learning rate at its height, unless told.
 const RATE: f64 = 6e-5;
-/// Target of an item that has no stage: cross-entropy leaves it out.
-const NO_STAGE: i64 = -100;
+/// Target of an item that has no stage or whose grade is not to be learnt: cross-entropy leaves it out.
+const UNTOLD: i64 = -100;
 
 /// Labelled items with their word pieces.
 struct Lessons<'a> {
     texts: &'a [Encoded],
     items: &'a [Labelled],
+    /// Of how many, from the first, the grade is learnt, and not the stage alone.
+    graded: usize,
 }
 
 /// Trains what `args` asks for and scores dev with the weights as they will be read back.
 pub fn train(
-    items: &[Labelled],
+    graded: &[Labelled],
+    staged: &[Labelled],
     dev: &[Labelled],
     args: &TrainArgs,
     config: &ClassifyConfig,
@@ -60,16 +63,19 @@ pub fn train(
     }
     let encoder = Encoder::open(&base, args.max_tokens)?;
     let encode = |items: &[Labelled]| items.iter().map(|item| encoder.encode(&item.text())).collect::<Vec<Encoded>>();
-    let (texts, dev_texts) = (encode(items), encode(dev));
+    let items = [graded, staged].concat();
+    let (texts, dev_texts) = (encode(&items), encode(dev));
+    let lessons = Lessons { texts: &texts, items: &items, graded: graded.len() };
     for (name, variable) in network.vs.variables() {
         let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
     }
     if !args.average.is_empty() {
         average::into(&mut network, &args.average, tuned)?;
     } else if tuned == 0 {
-        fit_heads(&network, &texts, items, args)?;
+        fit_heads(&network, &lessons, args)?;
     } else {
-        tune::fine_tune(&network, &Lessons { texts: &texts, items }, &Lessons { texts: &dev_texts, items: dev }, args)?;
+        let dev = Lessons { texts: &dev_texts, items: dev, graded: dev.len() };
+        tune::fine_tune(&network, &lessons, &dev, args)?;
     }
     round_to_half(&mut network);
     let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
@@ -96,23 +102,22 @@ fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
 }
 
 /// The heads alone: the states never change, so they are computed once.
-fn fit_heads(network: &Network, texts: &[Encoded], items: &[Labelled], args: &TrainArgs) -> Result<(), ScoreError> {
+fn fit_heads(network: &Network, lessons: &Lessons<'_>, args: &TrainArgs) -> Result<(), ScoreError> {
     let (epochs, lr) = (args.epochs.unwrap_or(60), args.lr.unwrap_or(1e-3));
-    let pooled = pooled(network, texts)?;
+    let pooled = pooled(network, lessons.texts)?;
     let mut optimizer = nn::Adam::default().build(&network.vs, lr).map_err(inference)?;
-    let weights = stage_weights(items);
+    let weights = stage_weights(lessons.items);
     let mut rng = Rng(args.seed);
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    let total = epochs * items.len().div_ceil(args.batch);
+    let mut order: Vec<usize> = (0..lessons.items.len()).collect();
+    let total = epochs * order.len().div_ceil(args.batch);
     let mut step = 0;
     for _ in 0..epochs {
         rng.shuffle(&mut order);
         for batch in order.chunks(args.batch) {
             let index: Vec<i64> = batch.iter().map(|&i| i as i64).collect();
-            let labels: Vec<&Labelled> = batch.iter().map(|&i| &items[i]).collect();
             let (grades, stages) = network.heads(&pooled.index_select(0, &Tensor::from_slice(&index)));
             optimizer.set_lr(lr * schedule(step, total));
-            optimizer.backward_step(&loss(&grades, &stages, &labels, &weights));
+            optimizer.backward_step(&lessons.loss(batch, &grades, &stages, &weights));
             step += 1;
         }
     }
@@ -125,16 +130,20 @@ fn schedule(step: usize, total: usize) -> f64 {
     if done < WARM_UP { done / WARM_UP } else { ((1.0 - done) / (1.0 - WARM_UP)).max(0.0) }
 }
 
-/// Smoothed cross-entropy of the grades, and of the stages of those items that have one.
-fn loss(grades: &Tensor, stages: &Tensor, labels: &[&Labelled], stage_weights: &Tensor) -> Tensor {
-    let grade: Vec<i64> = labels.iter().map(|item| i64::from(item.grade)).collect();
-    let stage: Vec<i64> = labels.iter().map(|item| stage_class(item).map_or(NO_STAGE, |class| class as i64)).collect();
-    let cross_entropy = |logits: &Tensor, target: &[i64], weights: Option<&Tensor>| {
-        let counted = target.iter().filter(|&&class| class != NO_STAGE).count().max(1);
-        let target = Tensor::from_slice(target);
-        logits.cross_entropy_loss(&target, weights, tch::Reduction::Sum, NO_STAGE, SMOOTHING) / counted as f64
-    };
-    cross_entropy(grades, &grade, None) + STAGE_WEIGHT * cross_entropy(stages, &stage, Some(stage_weights))
+impl Lessons<'_> {
+    /// Smoothed cross-entropy of the grades, and of the stages of those items that have one. `batch` says which items the
+    /// logits are of.
+    fn loss(&self, batch: &[usize], grades: &Tensor, stages: &Tensor, stage_weights: &Tensor) -> Tensor {
+        let cross_entropy = |logits: &Tensor, target: Vec<i64>, weights: Option<&Tensor>| {
+            let counted = target.iter().filter(|&&class| class != UNTOLD).count().max(1);
+            let target = Tensor::from_slice(&target);
+            logits.cross_entropy_loss(&target, weights, tch::Reduction::Sum, UNTOLD, SMOOTHING) / counted as f64
+        };
+        let grade = batch.iter().map(|&i| if i < self.graded { i64::from(self.items[i].grade) } else { UNTOLD });
+        let stage = batch.iter().map(|&i| stage_class(&self.items[i]).map_or(UNTOLD, |class| class as i64));
+        cross_entropy(grades, grade.collect(), None)
+            + STAGE_WEIGHT * cross_entropy(stages, stage.collect(), Some(stage_weights))
+    }
 }
 
 fn stage_class(item: &Labelled) -> Option<usize> {
@@ -226,6 +235,19 @@ mod tests {
         let rates: Vec<f64> = (0..100).map(|step| schedule(step, 100)).collect();
         assert!(rates[0] > 0.0 && rates[4] < rates[9] && rates[50] < rates[10]);
         assert!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)) && rates[99] < 1e-9);
+    }
+
+    #[test]
+    fn what_is_learnt_for_its_stage_alone_moves_no_grade() {
+        let item = r#"{"title":"Envoys sign accord","grade":2,"stage":"agreed"}"#;
+        let items: Vec<Labelled> = vec![serde_json::from_str(item).expect("an item"); 2];
+        let lessons = Lessons { texts: &[], items: &items, graded: 1 };
+        let logits = |width: i64| Tensor::zeros([2, width], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        let (grades, stages) = (logits(3), logits(6));
+        lessons.loss(&[0, 1], &grades, &stages, &stage_weights(&items)).backward();
+        let pull = |logits: &Tensor, row| logits.grad().get(row).abs().sum(Kind::Double).double_value(&[]);
+        assert!(pull(&grades, 0) > 0.1 && pull(&stages, 0) > 0.1 && pull(&stages, 1) > 0.1);
+        assert_eq!(pull(&grades, 1), 0.0);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
+use super::Lessons;
 use super::tune::State;
 use crate::classify::ScoreError;
 use crate::classify::bert::inference;
 use crate::train::TrainArgs;
-use crate::train::data::Labelled;
 
 /// File name inside the run's directory.
 const FILE: &str = "checkpoint.safetensors";
@@ -20,8 +20,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn of(args: &TrainArgs, items: &[Labelled]) -> Self {
-        Self { path: args.out.join(FILE), run: fingerprint(args, items) }
+    pub(super) fn of(args: &TrainArgs, lessons: &Lessons<'_>) -> Self {
+        Self { path: args.out.join(FILE), run: fingerprint(args, lessons) }
     }
 
     /// Reads the state of the same run back, if there is any; `state` is a fresh one.
@@ -82,11 +82,12 @@ impl Checkpoint {
 }
 
 /// Everything that decides how the run goes on.
-fn fingerprint(args: &TrainArgs, items: &[Labelled]) -> Vec<i64> {
+fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
     let settings = (args.seed, args.layers, args.epochs, args.batch, args.max_tokens, &args.base);
     hasher.update(format!("{settings:?} {:?} {}", args.lr.map(f64::to_bits), args.hide.to_bits()).as_bytes());
-    for item in items {
+    hasher.update(lessons.graded.to_string().as_bytes());
+    for item in lessons.items {
         hasher.update(
             format!("{} {} {:?} {:?} {:?}\n", item.id, item.grade, item.stage, item.title, item.summary).as_bytes(),
         );

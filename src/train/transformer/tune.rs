@@ -4,7 +4,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::{self, Variable};
 use super::checkpoint::Checkpoint;
-use super::{Lessons, batches, hide, loss, predict, schedule, stage_weights};
+use super::{Lessons, batches, hide, predict, schedule, stage_weights};
 use crate::classify::bert::{Batch, Encoded, Network};
 use crate::classify::{ScoreError, softmax};
 use crate::eval::metrics::average_precision;
@@ -101,7 +101,7 @@ pub(super) fn fine_tune(
     args: &TrainArgs,
 ) -> Result<(), ScoreError> {
     let epochs = args.epochs.unwrap_or(super::EPOCHS);
-    let checkpoint = Checkpoint::of(args, train.items);
+    let checkpoint = Checkpoint::of(args, train);
     let mut state = State::new(network);
     if checkpoint.restore(&mut state)? {
         say(&format!("going on after epoch {}", state.epoch));
@@ -140,10 +140,9 @@ fn epoch(
     for batch in batches(train.texts, args.batch, &mut rng) {
         let hidden: Vec<Encoded> = batch.iter().map(|&i| hide::some(&train.texts[i], args.hide, &mut rng)).collect();
         let encoded: Vec<&Encoded> = hidden.iter().collect();
-        let labels: Vec<&Labelled> = batch.iter().map(|&i| &train.items[i]).collect();
         adamw::zero_grad(&mut state.variables);
         let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
-        let loss = loss(&grades, &stages, &labels, &weights);
+        let loss = train.loss(&batch, &grades, &stages, &weights);
         loss.backward();
         let rate = args.lr.unwrap_or(super::RATE) * schedule(state.step, total);
         state.step(rate);
@@ -176,6 +175,7 @@ mod tests {
     fn args(out: PathBuf) -> TrainArgs {
         TrainArgs {
             data: Vec::new(),
+            stages: Vec::new(),
             dev: None,
             out,
             base: None,
@@ -238,8 +238,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let (args, items) = (args(dir.path().into()), items());
         let (network, texts) = start(&items);
-        let lessons = Lessons { texts: &texts, items: &items };
-        let checkpoint = Checkpoint::of(&args, &items);
+        let lessons = Lessons { texts: &texts, items: &items, graded: items.len() };
+        let checkpoint = Checkpoint::of(&args, &lessons);
         let mut unbroken = State::new(&network);
         let untrained = sums(&unbroken);
         epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
@@ -260,13 +260,14 @@ mod tests {
     fn another_runs_checkpoint_and_a_damaged_one_are_refused() {
         let dir = tempfile::tempdir().expect("directory");
         let items = items();
-        let (network, _) = start(&items);
+        let (network, texts) = start(&items);
+        let lessons = Lessons { texts: &texts, items: &items, graded: items.len() };
         let mut state = State::new(&network);
         let mut args = args(dir.path().into());
-        Checkpoint::of(&args, &items).save(&state).expect("saves");
+        Checkpoint::of(&args, &lessons).save(&state).expect("saves");
         args.seed = 2;
         let complaint = |state: &mut State| {
-            let error = Checkpoint::of(&args, &items).restore(state).expect_err("refused").to_string();
+            let error = Checkpoint::of(&args, &lessons).restore(state).expect_err("refused").to_string();
             assert!(error.contains("checkpoint.safetensors") && error.contains("--out"), "{error}");
             error
         };

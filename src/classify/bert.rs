@@ -2,6 +2,7 @@
 //! token states.
 
 mod alloc;
+mod attention;
 mod encode;
 mod lanes;
 mod network;

@@ -6,6 +6,7 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::super::ScoreError;
+use super::attention::attend;
 use super::product::{Precision, Product};
 use super::{Encoded, inference};
 
@@ -131,7 +132,7 @@ impl Packed {
         let mut before = None;
         for layer in &self.layers {
             before = Some(x.shallow_clone());
-            let attended = self.attend(&layer.attend.of(&x)?, &lengths)?;
+            let attended = attend(&layer.attend.of(&x)?, &lengths, self.heads)?;
             x = layer.output_norm.norm(&(layer.output.of(&attended)? + x))?;
             let wide = layer.widen.of(&x)?.f_gelu("none").map_err(inference)?;
             x = layer.narrow_norm.norm(&(layer.narrow.of(&wide)? + x))?;
@@ -164,23 +165,6 @@ impl Packed {
         let positions = gather(&self.positions, &|text| (0..text.ids.len() as i64).collect())?;
         let segments = gather(&self.segments, &|text| text.segments.clone())?;
         self.norm.norm(&(words + positions + segments))
-    }
-
-    /// Attention inside each text. `projected` holds query, key and value of every token.
-    fn attend(&self, projected: &Tensor, lengths: &[i64]) -> Result<Tensor, ScoreError> {
-        let width = projected.size()[1] / 3;
-        let each = projected.f_split_with_sizes(lengths, 0).map_err(inference)?;
-        let context = |(text, &length): (&Tensor, &i64)| {
-            let parts = text.view([length, 3, self.heads, width / self.heads]).permute([1, 2, 0, 3]).unbind(0);
-            let [query, key, value] = &parts[..] else {
-                return Err(ScoreError::Inference("attention lost a part".into()));
-            };
-            let scores = query.f_matmul(&key.transpose(-1, -2)).map_err(inference)?;
-            let mixed = scores.softmax(-1, Kind::Float).f_matmul(value).map_err(inference)?;
-            Ok(mixed.transpose(0, 1).reshape([length, width]))
-        };
-        let contexts: Vec<Tensor> = each.iter().zip(lengths).map(context).collect::<Result<_, _>>()?;
-        Tensor::f_cat(&contexts, 0).map_err(inference)
     }
 }
 

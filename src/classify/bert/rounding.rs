@@ -18,8 +18,8 @@ const TINY: f32 = 1e-8;
 /// 1.5 * 2^23: added to a number below 2^22, it leaves the nearest whole number in the last bits of the sum, without the call
 /// that rounding is on older processors.
 const ROUNDS: f32 = 12_582_912.0;
-/// Numbers compared at once: a vector register of the largest kind.
-const LANES: usize = 16;
+/// Numbers computed with at once: a vector register of the largest kind.
+pub const LANES: usize = 16;
 
 /// How a row was rounded: `value = scale * whole + zero`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,13 +38,8 @@ pub struct Outputs {
 
 /// Rounds `[rows, in]` to whole numbers of eight bits: every row is stretched from its least to its greatest value over them.
 pub fn rounded(x: &Tensor) -> Result<(Tensor, Vec<Row>), ScoreError> {
-    let x = x.f_contiguous().map_err(inference)?;
     let size = x.size();
-    let width = width(&size)?;
-    check::<f32>(&x)?;
-    // SAFETY: `check` has found floats, without gaps, in this process's memory, and `x` keeps them there.
-    #[expect(unsafe_code, reason = "libtorch's own conversions copy the numbers once more")]
-    let values = unsafe { slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) };
+    let (width, values) = (width(&size)?, floats(x)?);
     let mut whole = vec![0_i8; values.len()];
     let rows = values.chunks_exact(width).zip(whole.chunks_exact_mut(width)).map(|(row, whole)| round(row, whole));
     let rows = rows.collect();
@@ -59,11 +54,19 @@ pub fn restored(sums: Tensor, rows: &[Row], outputs: &Outputs) -> Result<Tensor,
     if width != outputs.bias.len() || sums.numel() != width * rows.len() {
         return Err(inference("a product lost a row or a column"));
     }
-    // SAFETY: as above; and the sums are this function's own, so that no other handle reads them meanwhile.
+    // SAFETY: as for `floats`; and the sums are this function's own, so that no other handle reads them meanwhile.
     #[expect(unsafe_code, reason = "libtorch has no operation that does this in one pass")]
     let values = unsafe { slice::from_raw_parts_mut(sums.data_ptr().cast::<i32>(), sums.numel()) };
     values.chunks_exact_mut(width).zip(rows).for_each(|(values, row)| restore(values, *row, outputs));
     sums.f_view_dtype(Kind::Float).map_err(inference)
+}
+
+/// The numbers of a tensor, in its own memory.
+pub fn floats(x: &Tensor) -> Result<&[f32], ScoreError> {
+    check::<f32>(x)?;
+    // SAFETY: `check` has found floats, without gaps, in this process's memory, and `x` keeps them there.
+    #[expect(unsafe_code, reason = "libtorch's own conversions copy the numbers once more")]
+    Ok(unsafe { slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) })
 }
 
 fn width(size: &[i64]) -> Result<usize, ScoreError> {
@@ -96,13 +99,21 @@ fn round(row: &[f32], whole: &mut [i8]) -> Row {
 
 /// What `better` keeps of a row, many numbers at once.
 #[inline(always)] // compiled for the same processor as its caller
-fn extreme(row: &[f32], better: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn extreme(row: &[f32], better: impl Fn(f32, f32) -> f32) -> f32 {
     let (vectors, rest) = row.as_chunks::<LANES>();
     let mut best: [f32; LANES] = std::array::from_fn(|i| rest.get(i).or(row.first()).copied().unwrap_or_default());
     for vector in vectors {
         best = std::array::from_fn(|i| better(vector[i], best[i]));
     }
-    best.into_iter().fold(best[0], better)
+    folded(best, better)
+}
+
+/// The numbers of a vector made one by halves, which can be computed side by side.
+#[inline(always)]
+pub fn folded(all: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let half: [f32; 8] = std::array::from_fn(|i| join(all[i], all[i + 8]));
+    let half: [f32; 4] = std::array::from_fn(|i| join(half[i], half[i + 4]));
+    join(join(half[0], half[2]), join(half[1], half[3]))
 }
 
 /// Turns one row of sums into floating point; the bits of each lie where the sum was.

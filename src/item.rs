@@ -162,6 +162,18 @@ pub struct GradeProbs {
     pub neither: f32,
 }
 
+impl GradeProbs {
+    /// Probabilities in the order of the grades: 0, 1, 2.
+    pub fn from_order([neither, diplomacy, negotiation]: [f32; 3]) -> Self {
+        Self { negotiation, diplomacy, neither }
+    }
+
+    /// The probabilities in the order of the grades.
+    pub fn in_order(&self) -> [f32; 3] {
+        [self.neither, self.diplomacy, self.negotiation]
+    }
+}
+
 /// Stage of a negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

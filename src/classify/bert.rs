@@ -71,7 +71,7 @@ impl BertScorer {
             encoder: Encoder::open(base, max_tokens)?,
             temperature: manifest.temperature,
             batch: BatchSize { items: config.batch_items, tokens: config.batch_tokens },
-            info: ModelInfo::new(&manifest, config),
+            info: ModelInfo::new(&manifest.id, &manifest.thresholds, config),
         })
     }
 }

@@ -104,7 +104,7 @@ impl LinearScorer {
         Ok(Self {
             model: LinearModel::load(package)?,
             temperature: manifest.temperature,
-            info: ModelInfo::new(&manifest, config),
+            info: ModelInfo::new(&manifest.id, &manifest.thresholds, config),
             cascade: manifest.cascade,
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::joint::Joint;
 use super::{GRADES, STAGE_NAMES, ScoreError};
 
 /// The family of a model.
@@ -66,7 +67,7 @@ pub struct Base {
     pub sha256: String,
 }
 
-/// When a linear model's word is final, and in front of which transformer.
+/// When a linear model's word is final, in front of which transformer, and what both say together of the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CascadeRule {
@@ -76,6 +77,10 @@ pub struct CascadeRule {
     pub negotiation: f32,
     /// Alerts on diplomacy: below this probability of grade 1 or 2 an item is settled.
     pub diplomacy: f32,
+    /// How the words of both become one.
+    pub joint: Joint,
+    /// Where alerts begin by both.
+    pub thresholds: Thresholds,
 }
 
 /// Score thresholds, probabilities 0–1, chosen on the development set.
@@ -92,6 +97,21 @@ pub struct Thresholds {
     pub diplomacy: f32,
 }
 
+impl Thresholds {
+    fn check(&self) -> Result<(), String> {
+        let named = [
+            ("default", self.default),
+            ("recall", self.recall),
+            ("precision", self.precision),
+            ("diplomacy", self.diplomacy),
+        ];
+        match named.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+            Some((name, value)) => Err(format!("thresholds.{name} = {value} is not a probability")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Manifest {
     /// Parses a manifest and checks everything that can be checked without the weights. `model` names it in errors.
     pub fn parse(model: &str, text: &str, kind: Kind, features: &str) -> Result<Self, ScoreError> {
@@ -102,15 +122,17 @@ impl Manifest {
         same(model, "features", &manifest.features, features)?;
         same(model, "labels", &manifest.labels.join(", "), &GRADES.join(", "))?;
         same(model, "stages", &manifest.stages.join(", "), &STAGE_NAMES.join(", "))?;
-        if !(manifest.temperature.is_finite() && manifest.temperature > 0.0) {
-            return Err(bad(format!("temperature = {} is not above zero", manifest.temperature)));
+        let cascade = manifest.cascade.as_ref();
+        for t in [Some(manifest.temperature), cascade.map(|rule| rule.joint.temperature)].into_iter().flatten() {
+            if !(t.is_finite() && t > 0.0) {
+                return Err(bad(format!("temperature = {t} is not above zero")));
+            }
         }
-        let t = &manifest.thresholds;
-        for (name, value) in
-            [("default", t.default), ("recall", t.recall), ("precision", t.precision), ("diplomacy", t.diplomacy)]
-        {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(bad(format!("thresholds.{name} = {value} is not a probability")));
+        manifest.thresholds.check().map_err(bad)?;
+        if let Some(rule) = cascade {
+            rule.thresholds.check().map_err(bad)?;
+            if !(rule.joint.weight.is_finite() && rule.joint.weight >= 0.0) {
+                return Err(bad(format!("cascade.joint.weight = {} is below zero", rule.joint.weight)));
             }
         }
         Ok(manifest)

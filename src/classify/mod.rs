@@ -11,6 +11,7 @@ pub mod calibrate;
 pub mod cascade;
 pub mod config;
 pub mod features;
+pub mod joint;
 pub mod linear;
 pub mod manifest;
 pub mod package;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::item::{GradeProbs, Reason, Stage, StageGuess, Verdict};
 pub use config::{AlertOn, ClassifyConfig, ScorerKind, Threshold};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Thresholds};
 pub use prefilter::Prefilter;
 use reasons::Span;
 pub use worker::{Flush, Worker};
@@ -55,12 +56,12 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// What `manifest` says, with the thresholds that `config` selects of its.
-    fn new(manifest: &Manifest, config: &ClassifyConfig) -> Self {
+    /// A model with those of its `thresholds` that `config` selects.
+    fn new(id: &str, thresholds: &Thresholds, config: &ClassifyConfig) -> Self {
         Self {
-            threshold: config.threshold(&manifest.thresholds),
-            threshold_diplomacy: config.threshold_diplomacy(&manifest.thresholds),
-            id: manifest.id.clone(),
+            threshold: config.threshold(thresholds),
+            threshold_diplomacy: config.threshold_diplomacy(thresholds),
+            id: id.into(),
         }
     }
 }
@@ -186,7 +187,7 @@ pub(crate) fn verdict(grade: [f32; 3], stage_logits: &[f32; 6]) -> Result<Verdic
     let stage = softmax(stage_logits);
     let best = (0..stage.len()).max_by(|&a, &b| stage[a].total_cmp(&stage[b])).unwrap_or(0);
     Ok(Verdict {
-        grade: GradeProbs { neither: grade[0], diplomacy: grade[1], negotiation: grade[2] },
+        grade: GradeProbs::from_order(grade),
         stage: StageGuess { label: STAGES[best], confidence: stage[best] },
         reasons: Vec::new(),
         embedding: None,
@@ -222,8 +223,9 @@ pub fn build(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
 fn best(config: &ClassifyConfig) -> Result<Box<dyn Scorer>, ScoreError> {
     let transformer = bert::BertScorer::load(config)?;
     let linear = linear::LinearScorer::load(&package::Package::embedded_linear(), config)?;
-    Ok(match cascade::settles_below(linear.cascade.as_ref(), &transformer.model().id, config.alert_on) {
-        Some(threshold) => Box::new(cascade::Cascade::new(linear, transformer, config.alert_on, threshold)),
+    let rule = linear.cascade.clone().filter(|rule| rule.transformer == transformer.model().id);
+    Ok(match rule {
+        Some(rule) => Box::new(cascade::Cascade::new(linear, transformer, &rule, config)),
         None => Box::new(transformer),
     })
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataError, Labelled};
 use super::progress::Progress;
-use super::{TrainArgs, TrainError};
+use super::{TrainArgs, TrainError, write};
 use crate::classify::bert::BertScorer;
+use crate::classify::joint::Joint;
 use crate::classify::linear::LinearModel;
 use crate::classify::manifest::CascadeRule;
 use crate::classify::{ClassifyConfig, Scorer, Text, calibrate, softmax};
@@ -34,8 +35,6 @@ pub(super) struct Taught {
     /// Dev, with the teacher's grades, and the true ones.
     dev: Vec<(Graded, u8)>,
     transformer: String,
-    negotiation: f32,
-    diplomacy: f32,
 }
 
 /// A text with the transformer's grade probabilities.
@@ -70,14 +69,8 @@ pub(super) fn teach(
     let mut teacher = BertScorer::load(config)?;
     let chosen = choose(pool, first, items, dev)?;
     let known = grade(&chosen, &mut teacher, &args.out.join("teacher.jsonl"))?;
-    let info = teacher.model().clone();
-    let mut taught = Taught {
-        learnt: Vec::new(),
-        dev: grade_dev(dev, &mut teacher)?,
-        transformer: info.id.clone(),
-        negotiation: info.threshold,
-        diplomacy: info.threshold_diplomacy,
-    };
+    let mut taught =
+        Taught { learnt: Vec::new(), dev: grade_dev(dev, &mut teacher)?, transformer: teacher.model().id.clone() };
     for (key, text) in chosen {
         if let Some(&grade) = known.get(&key) {
             taught.learnt.push(Graded { text, grade });
@@ -91,13 +84,9 @@ pub(super) fn teach(
 fn grade_dev(dev: &[Labelled], teacher: &mut BertScorer) -> Result<Vec<(Graded, u8)>, TrainError> {
     let texts: Vec<Text> = dev.iter().map(Labelled::text).collect();
     let verdicts = teacher.score(&texts)?;
-    let graded = |text, verdict: &Verdict| Graded { text, grade: probabilities(verdict) };
+    let graded = |text, verdict: &Verdict| Graded { text, grade: verdict.grade.in_order() };
     let graded = texts.into_iter().zip(&verdicts).map(|(text, verdict)| graded(text, verdict));
     Ok(graded.zip(dev.iter().map(|item| item.grade)).collect())
-}
-
-fn probabilities(verdict: &Verdict) -> [f32; 3] {
-    [verdict.grade.neither, verdict.grade.diplomacy, verdict.grade.negotiation]
 }
 
 /// The pool's texts that are worth grading, by the text's hash; none that is labelled.
@@ -153,7 +142,7 @@ fn grade(
     for batch in open.chunks(256) {
         let texts: Vec<Text> = batch.iter().map(|(_, text)| (*text).clone()).collect();
         for ((key, _), verdict) in batch.iter().zip(teacher.score(&texts)?) {
-            let grade = probabilities(&verdict);
+            let grade = verdict.grade.in_order();
             let line = TeacherLine { text: (*key).clone(), grade };
             let line = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
             writeln!(out, "{line}").map_err(failed)?;
@@ -165,22 +154,30 @@ fn grade(
     Ok(known)
 }
 
-/// The thresholds below which the linear model's word is final: as high as the loss on dev allows, where an item is lost
-/// that is an alert by right and by the transformer. A dev set has few of those, so no more than the share [`UNSURE`] of
-/// all that are alerts by right may be settled either.
+/// What both models say together, and the thresholds below which the linear model's word is final: as high as the loss on dev
+/// allows, where an item is lost that is an alert by right and by both. A dev set has few of those, so no more than the share
+/// [`UNSURE`] of all that are alerts by right may be settled either.
 pub(super) fn rule(taught: &Taught, model: &LinearModel, temperature: f32) -> CascadeRule {
+    let linear = |graded: &Graded| calibrate::probabilities(&model.logits(&graded.text).0, temperature);
+    let words: Vec<([f32; 3], [f32; 3])> =
+        taught.dev.iter().map(|(graded, _)| (graded.grade, linear(graded))).collect();
+    let grades: Vec<u8> = taught.dev.iter().map(|(_, grade)| *grade).collect();
+    let joint = Joint::fit(&words, &grades.iter().map(|&grade| usize::from(grade)).collect::<Vec<_>>());
+    let both: Vec<[f32; 3]> = words.iter().map(|(careful, quick)| joint.probabilities(careful, quick)).collect();
+    let thresholds = write::thresholds(&both, &grades);
     let highest = |least: u8, threshold: f32| {
         let of = |p: &[f32; 3]| if least == 1 { p[1] + p[2] } else { p[2] };
-        let linear = |graded: &Graded| of(&calibrate::probabilities(&model.logits(&graded.text).0, temperature));
-        let right = || taught.dev.iter().filter(|(_, grade)| *grade >= least).map(|(graded, _)| graded);
-        let found = right().filter(|graded| of(&graded.grade) >= threshold);
-        let sure = highest_threshold(right().map(linear).collect(), UNSURE);
-        sure.min(highest_threshold(found.map(linear).collect(), MAY_LOSE))
+        let right: Vec<usize> = (0..grades.len()).filter(|&i| grades[i] >= least).collect();
+        let quick = |items: &[usize]| items.iter().map(|&i| of(&words[i].1)).collect::<Vec<f32>>();
+        let found: Vec<usize> = right.iter().copied().filter(|&i| of(&both[i]) >= threshold).collect();
+        highest_threshold(quick(&right), UNSURE).min(highest_threshold(quick(&found), MAY_LOSE))
     };
     CascadeRule {
         transformer: taught.transformer.clone(),
-        negotiation: highest(2, taught.negotiation),
-        diplomacy: highest(1, taught.diplomacy),
+        negotiation: highest(2, thresholds.default),
+        diplomacy: highest(1, thresholds.diplomacy),
+        joint,
+        thresholds,
     }
 }
 

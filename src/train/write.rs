@@ -13,11 +13,12 @@ use crate::eval::metrics;
 
 /// Writes `manifest.toml` and `weights.safetensors` into `args.out`.
 pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &TrainArgs) -> Result<(), TrainError> {
-    let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
-    let temperature = calibrate::temperature(&trained.dev_grades, &grades);
+    let grades: Vec<u8> = dev.iter().map(|item| item.grade).collect();
+    let classes: Vec<usize> = grades.iter().map(|&grade| usize::from(grade)).collect();
+    let temperature = calibrate::temperature(&trained.dev_grades, &classes);
     let probabilities: Vec<[f32; 3]> =
         trained.dev_grades.iter().map(|l| calibrate::probabilities(l, temperature)).collect();
-    let thresholds = thresholds(&probabilities, dev);
+    let thresholds = thresholds(&probabilities, &grades);
     let (labels, stages) = Manifest::label_set();
     let kind = format!("{:?}", trained.kind).to_lowercase();
     let (tuned_layers, max_tokens, base) = match trained.transformer.clone() {
@@ -61,9 +62,9 @@ const WANTED: (f64, f64) = (0.87, 0.90);
 
 /// `default` is as far beyond [`WANTED`] as it goes, or as near; `recall` keeps 97 in 100 negotiations, `precision` keeps
 /// 95 in 100 alerts right.
-fn thresholds(probabilities: &[[f32; 3]], dev: &[Labelled]) -> Thresholds {
-    let (two, two_scores) = grade_two(probabilities, dev);
-    let one: Vec<bool> = dev.iter().map(|item| item.grade >= 1).collect();
+pub(super) fn thresholds(probabilities: &[[f32; 3]], grades: &[u8]) -> Thresholds {
+    let (two, two_scores) = grade_two(probabilities, grades);
+    let one: Vec<bool> = grades.iter().map(|&grade| grade >= 1).collect();
     let one_scores: Vec<f32> = probabilities.iter().map(|p| p[1] + p[2]).collect();
     let default = metrics::balanced_threshold(&two_scores, &two, WANTED);
     Thresholds {
@@ -74,8 +75,8 @@ fn thresholds(probabilities: &[[f32; 3]], dev: &[Labelled]) -> Thresholds {
     }
 }
 
-fn grade_two(probabilities: &[[f32; 3]], dev: &[Labelled]) -> (Vec<bool>, Vec<f32>) {
-    (dev.iter().map(|item| item.grade == 2).collect(), probabilities.iter().map(|p| p[2]).collect())
+fn grade_two(probabilities: &[[f32; 3]], grades: &[u8]) -> (Vec<bool>, Vec<f32>) {
+    (grades.iter().map(|&grade| grade == 2).collect(), probabilities.iter().map(|p| p[2]).collect())
 }
 
 fn measure(
@@ -85,7 +86,8 @@ fn measure(
     thresholds: &Thresholds,
     items: usize,
 ) -> BTreeMap<String, f64> {
-    let (two, scores) = grade_two(probabilities, dev);
+    let grades: Vec<u8> = dev.iter().map(|item| item.grade).collect();
+    let (two, scores) = grade_two(probabilities, &grades);
     let one: Vec<bool> = dev.iter().map(|item| item.grade >= 1).collect();
     let one_scores: Vec<f32> = probabilities.iter().map(|p| p[1] + p[2]).collect();
     let at = metrics::at_threshold(&scores, &two, thresholds.default);

@@ -12,7 +12,7 @@ use super::manifest::Thresholds;
 #[serde(rename_all = "snake_case")]
 pub enum ScorerKind {
     /// The best that this build holds: with feature `bert` the cascade, in which the linear model settles what is clear
-    /// and the transformer judges the rest; else the linear model.
+    /// and both judge the rest; else the linear model.
     Auto,
     /// The transformer alone; an error in a build without it.
     Transformer,

@@ -38,7 +38,9 @@ impl Lanes {
         size: BatchSize,
         pass: impl Fn(&Packed, &[&Encoded]) -> Result<Vec<T>, ScoreError> + Sync,
     ) -> Result<Vec<T>, ScoreError> {
-        let batches = bucketed(texts, size.items, size.tokens);
+        // Few texts are shared out too: no lane is idle while another has several.
+        let items = size.items.min(texts.len().div_ceil(self.0.len().max(1)));
+        let batches = bucketed(texts, items, size.tokens);
         let taken = AtomicUsize::new(0);
         // From the end, where the longest are: what is left for last is short, and the lanes end together.
         let next = || batches.iter().rev().nth(taken.fetch_add(1, Ordering::Relaxed));

@@ -162,7 +162,7 @@ def demarche(items_file):
     output = subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     units = {"elem/s": 1, "Kelem/s": 1e3, "Melem/s": 1e6}
     rates = {}
-    for kind, value, unit in re.findall(r"scoring/(\w+)\s+time:.*?thrpt:\s+\[\S+ \S+ (\S+) (\S+) ", output, re.S):
+    for kind, value, unit in re.findall(r"scoring/(\w+)\s+time:.*?thrpt:\s+\[\S+\s+\S+\s+(\S+)\s+(\S+)\s", output, re.S):
         rates[kind] = float(value) * units[unit]
         print(f"{'demarche, ' + {'auto': 'cascade', 'linear': 'prefilter alone'}.get(kind, kind + ' alone'):<52} {rates[kind]:>10.0f} items/s")
     for line in re.findall(r"\w+: resident .*", output):

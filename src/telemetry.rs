@@ -1,8 +1,10 @@
 //! Logs: fields, not sentences; to standard error, for people or as JSON.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
+use indicatif::MultiProgress;
 use thiserror::Error;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,9 +24,17 @@ pub struct TelemetryError {
 
 /// The log that is written, to change its level by.
 #[derive(Debug, Clone)]
-pub struct Log(Option<Handle<EnvFilter, Registry>>);
+pub struct Log {
+    filter: Option<Handle<EnvFilter, Registry>>,
+    bars: MultiProgress,
+}
 
 impl Log {
+    /// Where bars are drawn that lines of the log do not run into.
+    pub fn bars(&self) -> MultiProgress {
+        self.bars.clone()
+    }
+
     /// From now on what `level` lets through is logged.
     ///
     /// # Errors
@@ -32,8 +42,30 @@ impl Log {
     pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
         let filter = filter(level)?;
         // It fails only where the subscriber is gone, and with it the log.
-        let _ = self.0.as_ref().map(|handle| handle.reload(filter));
+        let _ = self.filter.as_ref().map(|handle| handle.reload(filter));
         Ok(())
+    }
+}
+
+/// Standard error, with the bars out of the way while a line is written.
+#[derive(Clone)]
+struct Above(MultiProgress);
+
+impl Write for Above {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.suspend(|| std::io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+impl MakeWriter<'_> for Above {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -42,9 +74,10 @@ impl Log {
 /// # Errors
 /// When the level is not a filter that tracing understands.
 pub fn start(config: &LogConfig) -> Result<Log, TelemetryError> {
+    let bars = MultiProgress::new();
     let (filter, handle) = reload::Layer::new(filter(&config.level)?);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(Above(bars.clone()));
     let started = match config.format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
         LogFormat::Text => {
@@ -52,7 +85,7 @@ pub fn start(config: &LogConfig) -> Result<Log, TelemetryError> {
         }
     };
     // An error means that a subscriber is set already, which is what we want.
-    Ok(Log(started.is_ok().then_some(handle)))
+    Ok(Log { filter: started.is_ok().then_some(handle), bars })
 }
 
 /// Reads a level or filter.

@@ -284,3 +284,80 @@ fn encodings_may_change_from_file_to_file_and_line_to_line() {
     let first: Vec<&str> = titles.iter().map(|title| title.split(' ').next().unwrap()).collect();
     assert_eq!(first, ["Gespräch", "Trêve", "перемирие", "Précaire", "Žádost", "Встреча"]);
 }
+
+#[test]
+fn a_broken_first_line_costs_itself_alone() {
+    for first in ["{\"title\": \"Envoys hold pea", "ntries hold talks\", \"url\": \"https://o.example/9\"}", "broken"] {
+        let history = History::new();
+        history.file("a", format!("{first}\n{}", items(10..13)));
+        let (code, counts) = history.all(&[]);
+        sums_hold(&counts);
+        assert_eq!((code, &counts["new"], &counts["rejected"]), (3, &json!(3), &json!(1)), "{first}: {counts}");
+        assert_eq!(counts["sources"][0]["reasons"], json!({"broken JSON": 1}));
+    }
+}
+
+#[test]
+fn what_stands_before_the_first_record_or_around_the_list_is_no_fault() {
+    let history = History::new();
+    let table = |id: usize| format!("title,url\n\"{}\",https://o.example/{id}\n", talks(id));
+    history.file("1-mark.jsonl", format!("\u{feff}{}{}", item(10), item(20)));
+    history.file("2-blank.csv", format!("\n\n{}", table(30)));
+    history.file("3-mark.csv", format!("\u{feff}\r\n{}", table(40)));
+    history.file("4-results.json", format!("{{\"response\": {{\"results\": [{}]}}}}", item(50).trim()));
+    history.file("5-items.json", format!("{{\n \"data\": {{\n  \"items\": [\n{}]\n}}\n}}\n", item(60)));
+    history.file("6-lists.json", format!("[[{}], [{}]]", item(70), item(80)));
+    let feed = json!({"version": "https://jsonfeed.org/version/1.1", "title": "From PHP", "items": [
+        {"id": "1", "title": talks(90), "url": "https://o.example/90"}]});
+    history.file("7-php.json", feed.to_string().replace('/', "\\/"));
+    let (code, counts) = history.all(&[]);
+    sums_hold(&counts);
+    assert_eq!((code, &counts["rejected"]), (0, &json!(0)), "{counts}");
+    assert_eq!(history.titles(), [10, 20, 30, 40, 50, 60, 70, 80, 90].map(talks));
+    let parsed_as_feed = history.program.alerts().iter().any(|alert| alert["feed"]["title"] == "From PHP");
+    assert!(parsed_as_feed);
+}
+
+#[test]
+fn a_document_without_items_is_a_failure_and_says_what_to_do() {
+    let history = History::new();
+    history.file("1-plain.json", "{\"data\": [\"Talks\", 3]}");
+    history.file("2-header.csv", format!("title,url\r{},https://o.example/1\r", talks(1)));
+    history.file("3-unknown.csv", "kop;adres;datum\nVrede;https://o.example/2;2024-05-01\n");
+    let output = history.run(&[history.files.path().to_str().unwrap()]);
+    let (code, counts) = read_counts(&output);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((code, &counts["failed"]), (1, &json!(3)), "{log}");
+    assert_eq!(counts["sources"][0]["reasons"], json!({"no items": 2, "no title column": 1}));
+    for remedy in ["jq -c '.PATH.TO.LIST[]'", "carriage return", "kop, adres, datum", "--field title=COLUMN"] {
+        assert!(log.contains(remedy), "{remedy}: {log}");
+    }
+    let (code, counts) = history.paths(&[&history.files.path().join("3-unknown.csv")], &["--field", "title=kop"]);
+    assert_eq!((code, &counts["new"]), (0, &json!(1)), "{counts}");
+}
+
+#[test]
+fn a_name_with_a_dot_may_be_a_column_or_a_key_of_its_own() {
+    let history = History::new();
+    history.file("1.csv", format!("meta.title,meta.url\n\"{}\",https://o.example/1\n", talks(1)));
+    history.file("2.jsonl", json!({"meta.title": talks(2), "meta.url": "https://o.example/2"}).to_string());
+    history.file("3.jsonl", json!({"meta": {"title": talks(3), "url": "https://o.example/3"}}).to_string());
+    let (code, counts) = history.all(&["--field", "title=meta.title", "--field", "link=meta.url"]);
+    assert_eq!((code, history.titles()), (0, [1, 2, 3].map(talks).to_vec()), "{counts}");
+}
+
+#[test]
+fn a_quote_without_an_end_swallows_no_other_row() {
+    let history = History::new();
+    let row = |id: usize| match id {
+        _ if id % 2 == 1 => format!("\"Rain {id},https://o.example/{id},2024-05-01\n"),
+        4 => "\"Rain, \"\"heavy\"\"\n\nin Vienna\",https://o.example/4,2024-05-01\n".to_owned(),
+        _ => format!("Rain {id},https://o.example/{id},2024-05-01\n"),
+    };
+    let rows: String = (0..10).map(row).collect();
+    history.file("a.csv", format!("title,url,date\n{rows}"));
+    let (code, counts) = history.all(&[]);
+    sums_hold(&counts);
+    assert_eq!((code, &counts["new"], &counts["rejected"]), (3, &json!(5), &json!(5)), "{counts}");
+    assert_eq!(counts["sources"][0]["reasons"], json!({"broken quotes": 5}));
+}

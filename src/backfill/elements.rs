@@ -8,10 +8,11 @@ use super::feeder::{Feeder, Gather, Stop};
 use super::piece::{Content, Reject};
 use super::read::cut_off;
 
-/// Cuts bytes into objects. An object is one that lies at the top or directly in an array which does so, or in an array
-/// that an outermost object holds (`{"items": [{…}]}`).
-#[derive(Debug, Default)]
+/// Cuts bytes into objects: those that lie directly in an array, no deeper than `deepest` (`[{…}]` is 2,
+/// `{"items": [{…}]}` 3).
+#[derive(Debug)]
 struct Cutter {
+    deepest: usize,
     /// Open brackets.
     stack: Vec<u8>,
     in_string: bool,
@@ -32,7 +33,29 @@ enum Cut {
 /// Brackets within each other that are followed; deeper ones are no list of news.
 const DEEPEST: usize = 512;
 
+/// Where lists of items lie at least, and at most: `{"data": {"blog": {"posts": [{…}]}}}`.
+const LISTS: std::ops::RangeInclusive<usize> = 3..=5;
+
+/// How deep the items may lie that `head` begins. The shallowest list says it, so that lists in what stands around the
+/// items (`{"meta": {"tags": [{…}]}, "items": [{…}]}`) are not taken for them.
+fn depth(head: &[u8]) -> usize {
+    let mut cutter = Cutter::new(*LISTS.end(), false);
+    let lists = head.iter().filter_map(|&byte| (cutter.take(byte) == Cut::Begins).then_some(cutter.stack.len()));
+    lists.min().unwrap_or(*LISTS.end()).max(*LISTS.start())
+}
+
+/// Whether there is a list without anything in it: an export of a day without news is no fault.
+fn holds_empty_list(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'[', head).any(|at| head[at + 1..].trim_ascii_start().starts_with(b"]"))
+}
+
 impl Cutter {
+    /// `bare` objects lie in an array that nobody wrote.
+    fn new(deepest: usize, bare: bool) -> Self {
+        let stack = if bare { vec![b'['] } else { Vec::new() };
+        Self { deepest, stack, in_string: false, escaped: false, within: None }
+    }
+
     fn take(&mut self, byte: u8) -> Cut {
         if self.in_string {
             match byte {
@@ -57,8 +80,8 @@ impl Cutter {
             return Cut::Broken;
         }
         self.stack.push(byte);
-        let begins = self.within.is_none() && byte == b'{' && matches!(self.stack[..], [b'[', _] | [b'{', b'[', _]);
-        if begins {
+        let listed = self.stack.len() <= self.deepest && self.stack.ends_with(b"[{");
+        if self.within.is_none() && listed {
             self.within = Some(self.stack.len());
             return Cut::Begins;
         }
@@ -78,6 +101,8 @@ impl Cutter {
     }
 }
 
+const NO_LIST: &str = "no list of objects is near its top: make them one a line, as jq -c '.PATH.TO.LIST[]' does";
+
 /// Reads the objects of `file`. `bare` are objects one after the other, as `jq` prints them; otherwise an array holds them.
 pub fn read(
     mut reader: impl BufRead,
@@ -87,10 +112,8 @@ pub fn read(
     limit: usize,
 ) -> Result<(), Stop> {
     let mut gather = Gather::new(feeder, file, Content::Json);
-    let mut cutter = Cutter::default();
-    if bare {
-        cutter.stack.push(b'[');
-    }
+    let head = reader.fill_buf().map_err(|error| cut_off(file, &error, 1))?;
+    let (mut cutter, empty) = (Cutter::new(depth(head), bare), holds_empty_list(head));
     let (mut object, mut inside, mut long) = (Vec::new(), false, false);
     let (mut at, mut begin, mut number) = (0_u64, 0_u64, 0_u64);
     loop {
@@ -136,6 +159,9 @@ pub fn read(
         let reject = Reject::of(file, "cut off", "the document ends within its brackets");
         return Err(Stop::Trouble(reject.at(number.max(1), at)));
     }
+    if number == 0 && !empty {
+        return Err(Stop::trouble(file, "no items", NO_LIST));
+    }
     gather.end()
 }
 
@@ -144,10 +170,7 @@ mod tests {
     use super::*;
 
     fn objects(text: &str, bare: bool) -> Vec<String> {
-        let mut cutter = Cutter::default();
-        if bare {
-            cutter.stack.push(b'[');
-        }
+        let mut cutter = Cutter::new(depth(text.as_bytes()), bare);
         let (mut found, mut start) = (Vec::new(), 0);
         for (at, byte) in text.bytes().enumerate() {
             match cutter.take(byte) {
@@ -166,5 +189,17 @@ mod tests {
         assert_eq!(objects(r#"{"id": "x", "items": [{"a": "\""}, 3], "n": 1}"#, false), [r#"{"a": "\""}"#]);
         assert_eq!(objects("{\n\"a\": 1}\n{\"b\": {}}", true), ["{\n\"a\": 1}", "{\"b\": {}}"]);
         assert_eq!(objects("[}", false), ["broken"]);
+    }
+
+    #[test]
+    fn lists_are_found_within_wrappers_but_not_beside_a_list_above_them() {
+        assert_eq!(
+            objects(r#"{"response": {"results": [{"a": 1}, {"b": [{}]}]}}"#, false),
+            [r#"{"a": 1}"#, r#"{"b": [{}]}"#]
+        );
+        assert_eq!(objects(r#"{"data": {"blog": {"posts": [{"a": 1}]}}}"#, false), [r#"{"a": 1}"#]);
+        assert_eq!(objects(r#"[[{"a": 1}], [{"b": 2}]]"#, false), [r#"{"a": 1}"#, r#"{"b": 2}"#]);
+        assert_eq!(objects(r#"{"meta": {"tags": [{"t": 1}]}, "items": [{"a": 1}]}"#, false), [r#"{"a": 1}"#]);
+        assert!(objects(r#"{"a": {"b": {"c": {"d": [{"e": 1}]}}}}"#, false).is_empty());
     }
 }

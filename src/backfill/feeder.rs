@@ -48,6 +48,7 @@ pub struct Feeder {
     source: usize,
     /// The file, without members of archives: what the position names.
     file: String,
+    stamp: Option<u64>,
     sent: u64,
     /// Pieces of this file that an earlier run has taken in.
     known: u64,
@@ -70,6 +71,7 @@ impl Feeder {
             stop,
             source,
             file,
+            stamp: None,
             sent: 0,
             known: 0,
             read,
@@ -78,9 +80,10 @@ impl Feeder {
         }
     }
 
-    /// Turns to the next file, of which `known` pieces have been taken in.
-    pub fn begin(&mut self, file: &str, known: u64) {
+    /// Turns to the next file, in the state `stamp`, of which `known` pieces have been taken in.
+    pub fn begin(&mut self, file: &str, known: u64, stamp: Option<u64>) {
         file.clone_into(&mut self.file);
+        self.stamp = stamp;
         (self.sent, self.known, self.told) = (0, known, 0);
         (self.read, self.unpacked) = Default::default();
     }
@@ -103,10 +106,14 @@ impl Feeder {
             return Ok(());
         }
         let bytes = read - std::mem::replace(&mut self.told, read);
-        let position = Position { file: self.file.clone(), pieces: self.sent, web: None };
+        let position = self.position();
         self.held += content.size();
         self.bundle.push(Piece { source: self.source, file: file.clone(), position, done: false, bytes, content });
         if self.held >= PIECE_BYTES || self.bundle.len() >= BUNDLE { self.flush() } else { Ok(()) }
+    }
+
+    fn position(&self) -> Position {
+        Position { file: self.file.clone(), pieces: self.sent, stamp: self.stamp, web: None }
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
@@ -122,7 +129,7 @@ impl Feeder {
         if self.stopped() {
             return Err(Stop::Halt);
         }
-        let position = Position { file: self.file.clone(), pieces: self.sent, web: None };
+        let position = self.position();
         let content = Content::Pages(Vec::new());
         self.bundle.push(Piece { source: self.source, file: "".into(), position, done: true, bytes: 0, content });
         self.flush()

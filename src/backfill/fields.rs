@@ -162,7 +162,7 @@ pub type Slot = (Field, u8);
 pub struct FieldMap {
     usual: HashMap<&'static str, Slot>,
     named: HashMap<String, Field>,
-    /// Paths into nested objects, `data.headline`.
+    /// Paths into nested objects, `data.headline`; each is in `named` too.
     paths: Vec<(String, Field)>,
 }
 
@@ -179,13 +179,13 @@ impl FieldMap {
                 .filter(|(_, name)| !name.is_empty())
                 .ok_or_else(|| format!("use --field {assignment}: it is FIELD=NAME, such as title=headline"))?;
             let field = parse_field(field).ok_or_else(|| format!("use --field {assignment}: {FIELD_NAMES}"))?;
-            match name.contains('.') {
-                true => map.paths.push((format!("/{}", name.replace('.', "/")), field)),
-                false => drop(map.named.insert(name.to_owned(), field)),
+            if name.contains('.') {
+                map.paths.push((format!("/{}", name.replace('.', "/")), field));
             }
+            // Flattened objects have names with dots: such a name is a path and a name at once.
+            map.named.insert(name.to_owned(), field);
         }
-        let taken =
-            |field: Field| map.named.values().chain(map.paths.iter().map(|(_, field)| field)).any(|f| *f == field);
+        let taken = |field: Field| map.named.values().any(|named| *named == field);
         let free: Vec<_> = USUAL.iter().filter(|(field, _)| !taken(*field)).collect();
         for (field, names) in free {
             map.usual.extend((1_u8..).zip(*names).map(|(rank, name)| (*name, (*field, rank))));
@@ -473,6 +473,10 @@ mod tests {
         assert_eq!(row(text, &["title=kicker"]).get(Field::Title), Some("Talks"));
         let nested = row(text, &["title=kicker", "published=meta.when"]);
         assert_eq!((nested.get(Field::Title), nested.get(Field::Published)), (Some("Talks"), Some("2024-05-01")));
+        assert_eq!(
+            row(r#"{"meta.title": "Talks", "title": "Section"}"#, &["title=meta.title"]).get(Field::Title),
+            Some("Talks")
+        );
         assert!(FieldMap::new(&["headline=x".into()]).unwrap_err().contains("the fields are id, title"));
         assert!(FieldMap::new(&["title".into()]).unwrap_err().contains("title=headline"));
     }

@@ -60,6 +60,10 @@ impl<R: BufRead> Lines<R> {
             return Ok(Line::End);
         }
         self.number += 1;
+        // Spreadsheets and scripts on Windows mark UTF-8 with it; no parser of records knows it.
+        if self.number == 1 && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
         while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             line.pop();
         }
@@ -90,5 +94,15 @@ mod tests {
         }
         let expected = [(1, 0, "one"), (2, 5, "5001 bytes"), (3, 5_006, "three"), (4, 5_012, ""), (5, 5_013, "five")];
         assert_eq!(seen, expected.map(|(n, at, text)| (n, at, text.to_owned())));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let mut lines = Lines::new("\u{feff}one\n\u{feff}two".as_bytes(), 100);
+        let mut line = Vec::new();
+        lines.next(&mut line).unwrap();
+        assert_eq!((line.as_slice(), lines.byte), (&b"one"[..], 0));
+        lines.next(&mut line).unwrap();
+        assert_eq!((line.as_slice(), lines.byte), ("\u{feff}two".as_bytes(), 7));
     }
 }

@@ -32,7 +32,7 @@ mod work;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use feeder::{Feeder, Stop};
 use piece::{Bundle, Content, Position};
 use read::{Reading, unreadable};
-use walk::Walk;
+use walk::{Unlisted, Walk};
 use web::Visit;
 
 pub use config::BackfillConfig;
@@ -71,6 +71,8 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// How far an earlier run has come.
     pub resume: HashMap<usize, SourceState>,
+    /// Files and directories that the run itself writes to: passed over in directories and patterns.
+    pub own: Vec<PathBuf>,
     /// How sources on the web are asked, if there are any.
     pub web: Option<Web>,
 }
@@ -115,10 +117,10 @@ async fn read_all(
             continue;
         }
         let mut feeder = Feeder::new(pieces.clone(), room.clone(), stop.clone(), index);
-        let (work, limits) = (work.clone(), plan.limits.clone());
+        let (work, limits, own) = (work.clone(), plan.limits.clone(), plan.own.clone());
         let read = move || {
             let mut reading = Reading { feeder: &mut feeder, fields: &work.fields, limits: &limits };
-            read_local(&source, &position, &mut reading)
+            read_local(&source, &own, &position, &mut reading)
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| PipelineError::Panicked { stage: "read" })?;
     }
@@ -126,10 +128,11 @@ async fn read_all(
 }
 
 /// Reads a local source from `position` on. That it ends early is seen by whoever takes its pieces.
-fn read_local(source: &Source, position: &Position, reading: &mut Reading<'_>) {
+fn read_local(source: &Source, own: &[PathBuf], position: &Position, reading: &mut Reading<'_>) {
     let walk = match source {
         Source::Stdin => {
-            reading.feeder.begin("-", position.pieces);
+            // What comes this time need not be what came last time: it is read from its beginning, and what is known is known.
+            reading.feeder.begin("-", 0, None);
             let ended = reading.stream("-", std::io::stdin().lock());
             return drop(ended.and_then(|()| reading.feeder.end()));
         }
@@ -140,10 +143,16 @@ fn read_local(source: &Source, position: &Position, reading: &mut Reading<'_>) {
         },
         Source::Web(_) | Source::Opml(..) => return,
     };
+    let walk = walk.filter(|file| !file.as_ref().is_ok_and(|path| is_own(path, source, own)));
     let _ = read_files(walk, source, position, reading);
 }
 
-fn read_files(walk: Walk, source: &Source, position: &Position, reading: &mut Reading<'_>) -> Result<(), Stop> {
+fn read_files(
+    walk: impl Iterator<Item = Result<PathBuf, Unlisted>>,
+    source: &Source,
+    position: &Position,
+    reading: &mut Reading<'_>,
+) -> Result<(), Stop> {
     let mut found = false;
     for file in walk {
         let (path, unlisted) = match file {
@@ -152,12 +161,17 @@ fn read_files(walk: Walk, source: &Source, position: &Position, reading: &mut Re
         };
         found = true;
         let name = path.display().to_string();
+        let stamp = stamp(&path);
         let known = match Path::new(&name).cmp(Path::new(&position.file)) {
             Ordering::Less => continue,
-            Ordering::Equal => position.pieces,
+            Ordering::Equal if position.stamp == stamp => position.pieces,
+            Ordering::Equal => {
+                tracing::warn!("{name} has changed since the run was broken off: it is read again from its beginning");
+                0
+            }
             Ordering::Greater => 0,
         };
-        reading.feeder.begin(&name, known);
+        reading.feeder.begin(&name, known, stamp);
         match unlisted {
             Some(error) => reading.feeder.send(&name.as_str().into(), Content::Failed(unreadable(&name, &error)))?,
             None => reading.file(&path, &name)?,
@@ -165,11 +179,26 @@ fn read_files(walk: Walk, source: &Source, position: &Position, reading: &mut Re
     }
     if !found {
         let name = source.name();
-        reading.feeder.begin(&name, 0);
+        reading.feeder.begin(&name, 0, None);
         let reject = piece::Reject::of(&name, "no files", "nothing matches");
         reading.feeder.send(&name.as_str().into(), Content::Failed(reject))?;
     }
     reading.feeder.end()
+}
+
+/// Whether the run writes to `path` itself. What lies in its state directory is read if the source lies in there too.
+fn is_own(path: &Path, source: &Source, own: &[PathBuf]) -> bool {
+    let within =
+        |own: &PathBuf| path.starts_with(own) && !matches!(source, Source::Path(root) if root.starts_with(own));
+    own.iter().any(within)
+}
+
+/// What tells a file from what it was before.
+fn stamp(path: &Path) -> Option<u64> {
+    let file = std::fs::metadata(path).ok()?;
+    let written = file.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let hash = blake3::hash(format!("{} {}", file.len(), written.as_nanos()).as_bytes());
+    hash.as_bytes().first_chunk().map(|first| u64::from_le_bytes(*first))
 }
 
 /// Parses pieces, several at once, and passes on what they come to in their order.

@@ -16,6 +16,9 @@ pub struct Position {
     pub file: String,
     /// How many pieces of it.
     pub pieces: u64,
+    /// What tells this state of the file from others: its length and when it was written, hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<u64>,
     /// What a source on the web has still to ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<super::web::Frontier>,

@@ -36,34 +36,37 @@ impl Source {
             return Url::parse(text).map(Self::Web).map_err(|error| format!("use {text}: {error}"));
         }
         match std::fs::metadata(text) {
-            Ok(kind) if kind.is_file() => Ok(opml(Path::new(text)).unwrap_or_else(|| Self::Path(text.into()))),
-            Ok(_) => Ok(Self::Path(text.into())),
+            Ok(kind) if kind.is_file() => Ok(opml(Path::new(text)).unwrap_or_else(|| Self::path(text))),
+            Ok(_) => Ok(Self::path(text)),
             Err(_) if is_glob(text) => {
                 glob::Pattern::new(text).map_err(|error| format!("use {text}: {error}"))?;
-                Ok(Self::Glob(text.to_owned()))
+                Ok(Self::Glob(absolute(Path::new(text)).display().to_string()))
             }
             Err(error) => Err(format!("read {text}: {error}")),
         }
+    }
+
+    /// The file or directory at `text`, there or not.
+    pub fn path(text: &str) -> Self {
+        Self::Path(absolute(Path::new(text)))
     }
 
     /// How it is shown.
     pub fn name(&self) -> String {
         match self {
             Self::Stdin => "standard input".into(),
-            Self::Path(path) | Self::Opml(path, _) => path.display().to_string(),
-            Self::Glob(pattern) => pattern.clone(),
+            Self::Path(path) | Self::Opml(path, _) => from_here(path),
+            Self::Glob(pattern) => from_here(Path::new(pattern)),
             Self::Web(url) => crate::alert::public_url(url.as_str()),
         }
     }
 
     /// What tells it from other sources in every working directory.
     pub fn key(&self) -> String {
-        let absolute =
-            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
         match self {
             Self::Stdin => "-".into(),
-            Self::Path(path) | Self::Opml(path, _) => absolute(path),
-            Self::Glob(pattern) => absolute(Path::new(pattern)),
+            Self::Path(path) | Self::Opml(path, _) => path.display().to_string(),
+            Self::Glob(pattern) => pattern.clone(),
             Self::Web(url) => url.as_str().to_owned(),
         }
     }
@@ -78,6 +81,20 @@ impl Source {
     }
 }
 
+/// One spelling for each path: where a run goes on is told by the names of files, and items without a link are known by the
+/// file that they stand in.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The path as seen from the working directory, which is how it was named most likely.
+fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    let inside = inside.filter(|inside| !inside.as_os_str().is_empty());
+    inside.as_deref().unwrap_or(path).display().to_string()
+}
+
 /// The feeds of the file at `path`, if it is a list of feeds.
 fn opml(path: &Path) -> Option<Source> {
     /// An OPML file says what it is at once; its length is that of a list, bytes.
@@ -89,5 +106,5 @@ fn opml(path: &Path) -> Option<Source> {
     memchr::memmem::find(&text, b"<opml")?;
     file.take(MOST).read_to_end(&mut text).ok()?;
     let listing = crate::opml::read(&String::from_utf8_lossy(&text)).ok()?;
-    Some(Source::Opml(path.to_owned(), listing.feeds.into_iter().map(|feed| feed.url).collect()))
+    Some(Source::Opml(absolute(path), listing.feeds.into_iter().map(|feed| feed.url).collect()))
 }

@@ -14,12 +14,24 @@ use super::read::cut_off;
 /// cells with line breaks hold a lead, not a book.
 const MAX_LINES: usize = 100;
 
+const DELIMITERS: &[u8; 4] = b"\t,;|";
+
+/// Lines that show whether something is a table.
+const LOOKED_AT: usize = 8;
+
+/// Longest header that is looked at, in bytes.
+const LONGEST_HEADER: usize = 8_192;
+
+/// Columns that are named in a message at most, and characters of each.
+const SHOWN: usize = 24;
+
 /// What the columns of a table are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The byte between cells.
     pub delimiter: u8,
     slots: Vec<Option<Slot>>,
+    names: Vec<String>,
 }
 
 impl Columns {
@@ -28,11 +40,49 @@ impl Columns {
         // Names of columns that are known are plain ASCII, whatever the others are written in.
         let line = String::from_utf8_lossy(line);
         let line = line.trim_start_matches('\u{feff}').trim_end();
-        let candidates = b"\t,;|".iter().filter(|delimiter| line.as_bytes().contains(delimiter)).map(|&delimiter| {
-            let names = line.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"'));
-            Self { delimiter, slots: names.map(|name| fields.slot(name)).collect() }
-        });
+        let delimiters = DELIMITERS.iter().filter(|delimiter| line.as_bytes().contains(delimiter));
+        let candidates = delimiters.map(|&delimiter| Self::split(line, delimiter, fields));
         candidates.max_by_key(Self::known).filter(|columns| columns.known() >= 1 && columns.slots.len() >= 2)
+    }
+
+    fn split(line: &str, delimiter: u8, fields: &FieldMap) -> Self {
+        let names: Vec<String> =
+            line.split(char::from(delimiter)).map(|name| name.trim().trim_matches('"').to_owned()).collect();
+        Self { delimiter, slots: names.iter().map(|name| fields.slot(name)).collect(), names }
+    }
+
+    /// The columns of `lines`, header first, if all have as many cells, whatever the header's names are.
+    pub fn plain<'t>(lines: impl Iterator<Item = &'t [u8]>, fields: &FieldMap) -> Option<Self> {
+        let lines: Vec<&[u8]> = lines.take(LOOKED_AT).collect();
+        let header = std::str::from_utf8(lines.first()?).ok().filter(|header| header.len() <= LONGEST_HEADER)?;
+        let cells = |delimiter| {
+            let mut counts = lines.iter().map(|line| Cells::count_of(line, delimiter));
+            let first = counts.next()?;
+            counts.all(|count| count == first).then_some(first)
+        };
+        let found = DELIMITERS.iter().filter_map(|&delimiter| Some((cells(delimiter)?, delimiter)));
+        let (count, delimiter) = found.max_by_key(|(count, _)| *count)?;
+        // Two lines of a letter may have a comma each.
+        let is_table = count >= 2 && lines.len() >= 2 && count + lines.len() >= 5;
+        is_table.then(|| Self::split(header, delimiter, fields)).filter(Self::is_named)
+    }
+
+    /// Whether the names are names. A table without a header, as GDELT's events are, has numbers in their place.
+    fn is_named(&self) -> bool {
+        let is_name = |name: &&String| name.contains(char::is_alphabetic) && !name.contains(char::is_control);
+        self.names.iter().filter(is_name).count() * 2 > self.count()
+    }
+
+    /// Whether there is a column with something to score.
+    pub fn has_text(&self) -> bool {
+        self.has(Field::Title) || self.has(Field::Summary)
+    }
+
+    /// The names, for somebody who has to choose one.
+    fn shown(&self) -> String {
+        let names: Vec<String> = self.names.iter().take(SHOWN).map(|name| name.chars().take(SHOWN).collect()).collect();
+        let more = if self.names.len() > SHOWN { ", …" } else { "" };
+        format!("{}{more}", names.join(", "))
     }
 
     fn known(&self) -> usize {
@@ -82,7 +132,8 @@ impl Columns {
 /// Reads a table, its header first.
 ///
 /// A record goes over several lines where a cell is quoted. If that makes no record of as many cells as the header has, the
-/// quote is broken: its line is rejected and reading goes on with the next.
+/// quote is broken: its line is rejected and reading goes on with the next. So it does where the quote that ends such a cell
+/// stands within text: it begins another cell, and the lines are records of their own.
 pub fn read(
     reader: impl BufRead,
     columns: Columns,
@@ -90,15 +141,25 @@ pub fn read(
     file: &Arc<str>,
     limit: usize,
 ) -> Result<(), Stop> {
+    if !columns.has_text() {
+        let detail = format!("its columns are {}: say which to read with --field title=COLUMN", columns.shown());
+        return Err(Stop::trouble(file, "no title column", detail));
+    }
     let columns = Arc::new(columns);
     let shared = columns.clone();
     let mut gather = Gather::new(feeder, file, move |records| Content::Table(shared.clone(), records));
     let mut lines = Pushback { lines: Lines::new(reader, limit), back: Vec::new() };
-    let mut header = true;
+    let (mut header, mut rows) = (true, false);
     while let Some(first) = lines.next(file)? {
-        if std::mem::take(&mut header) || first.text.trim_ascii().is_empty() {
+        if first.text.trim_ascii().is_empty() {
             continue;
         }
+        if std::mem::take(&mut header) {
+            // A header alone is a day without news; rows behind a carriage return alone are none that are seen.
+            rows = !first.text.trim_ascii().contains(&b'\r');
+            continue;
+        }
+        rows = true;
         if first.long {
             gather.broken(too_long(file, &first))?;
             continue;
@@ -107,15 +168,17 @@ pub fn read(
         let mut cells = Cells::new(columns.delimiter);
         let mut record = first.text.clone();
         cells.take(&first.text);
-        while cells.open && taken.len() < MAX_LINES && record.len() <= limit {
+        while cells.open && !cells.broken && taken.len() < MAX_LINES && record.len() <= limit {
             let Some(next) = lines.next(file)? else { break };
             record.push(b'\n');
             record.extend_from_slice(&next.text);
             cells.take(&next.text);
             taken.push(next);
         }
-        let broken =
-            cells.open || taken.iter().any(|held| held.long) || (!taken.is_empty() && cells.count != columns.count());
+        let broken = cells.open
+            || cells.broken
+            || taken.iter().any(|held| held.long)
+            || (!taken.is_empty() && cells.count != columns.count());
         if broken {
             let reject = Reject::of(file, "broken quotes", "a quote has no end where one can be");
             gather.broken(reject.at(first.number, first.byte).text(&first.text))?;
@@ -123,6 +186,10 @@ pub fn read(
         } else {
             gather.push(&record, first.number, first.byte)?;
         }
+    }
+    if !rows {
+        let detail = "no rows: each begins on a new line, which a carriage return alone does not make";
+        return Err(Stop::trouble(file, "no items", detail));
     }
     gather.end()
 }
@@ -167,21 +234,35 @@ struct Cells {
     delimiter: u8,
     count: usize,
     open: bool,
+    /// Whether a cell over several lines ended within text.
+    broken: bool,
 }
 
 impl Cells {
     fn new(delimiter: u8) -> Self {
-        Self { delimiter, count: 1, open: false }
+        Self { delimiter, count: 1, open: false, broken: false }
+    }
+
+    fn count_of(line: &[u8], delimiter: u8) -> usize {
+        let mut cells = Self::new(delimiter);
+        cells.take(line);
+        cells.count
     }
 
     fn take(&mut self, line: &[u8]) {
         let mut at_start = !self.open;
+        let mut over_lines = self.open;
         let mut bytes = line.iter().peekable();
         while let Some(&byte) = bytes.next() {
             match byte {
                 b'"' if self.open => match bytes.peek() {
                     Some(b'"') => drop(bytes.next()),
-                    _ => self.open = false,
+                    after => {
+                        let ends =
+                            after.is_none_or(|after| **after == self.delimiter || matches!(**after, b' ' | b'\r'));
+                        self.broken |= std::mem::take(&mut over_lines) && !ends;
+                        self.open = false;
+                    }
                 },
                 b'"' if at_start => self.open = true,
                 _ if byte == self.delimiter && !self.open => {
@@ -234,5 +315,19 @@ mod tests {
         assert_eq!(count(&["a,say \"hi,b"]), (3, false));
         assert_eq!(count(&["a,\"b"]), (2, true));
         assert_eq!(count(&["\"\"\"a\"\"\",\"\""]), (2, false));
+    }
+
+    #[test]
+    fn a_cell_over_lines_ends_where_a_cell_can() {
+        let broken = |lines: &[&str]| {
+            let mut cells = Cells::new(b',');
+            lines.iter().for_each(|line| cells.take(line.as_bytes()));
+            cells.broken
+        };
+        assert!(broken(&["\"Rain 1,u,d", "Rain 2,u,d", "\"Rain 3,u,d"]));
+        assert!(broken(&["u,\"Talks,d", "u,\"He said \"yes\"\",d"]));
+        assert!(!broken(&["u,\"Talks", "of \"\"peace\"\"", "\",d"]));
+        assert!(!broken(&["u,\"Talks", "in Vienna\""]));
+        assert!(!broken(&["u,\"He said \"yes\" to talks\",d"]));
     }
 }

@@ -1,6 +1,6 @@
 //! What a source on the web has still to ask for, and what an answer adds to it. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,10 @@ pub struct Frontier {
     /// What could not be had for a passing reason, for the next run.
     #[serde(default)]
     pub later: Vec<Ask>,
-    /// Requests so far.
+    /// The feed of those the user named that is being asked for.
+    #[serde(default)]
+    pub feed: String,
+    /// Requests so far for it and what it led to.
     pub asked: usize,
     /// Whether the first questions have been put.
     pub begun: bool,
@@ -123,6 +126,13 @@ const DEEPEST: u8 = 3;
 /// Documents of one chain whose addresses are remembered; longer circles end at the cap on pages.
 const CHAIN: usize = 256;
 
+impl Ask {
+    /// Whether it belongs to `feed` or to what that led to, and to none of the others that the user `named`.
+    fn counts_with(&self, feed: &str, named: &HashSet<&str>) -> bool {
+        self.feed == feed || !named.contains(self.feed.as_str())
+    }
+}
+
 impl Frontier {
     /// Puts the first questions.
     pub fn begin(&mut self, feeds: &[String], rules: &Rules) {
@@ -141,8 +151,32 @@ impl Frontier {
 
     /// Forgets what lies beyond `most` documents but the first of it, which is said to be too many: positions in the store
     /// name all that is to be asked for, and lists of sitemaps may name each other.
-    pub fn cut(&mut self, most: usize) {
-        self.asks.truncate(most.saturating_sub(self.asked) + 1);
+    pub fn cut(&mut self, most: usize, named: &HashSet<&str>) {
+        let mut left = most.saturating_sub(self.asked) + 1;
+        let feed = std::mem::take(&mut self.feed);
+        self.asks.retain(|ask| {
+            let counts = ask.counts_with(&feed, named);
+            let kept = !counts || left > 0;
+            left = left.saturating_sub(usize::from(counts));
+            kept
+        });
+        self.feed = feed;
+    }
+
+    /// Begins a count of its own for `feed` if it is one of those that the user `named`: a feed without end must not use up
+    /// the pages of those behind it. What a list on the web names counts with the list, since lists may name each other.
+    pub fn turn_to(&mut self, feed: &str, named: &HashSet<&str>) {
+        if self.feed != feed && named.contains(feed) {
+            feed.clone_into(&mut self.feed);
+            self.asked = 0;
+        }
+    }
+
+    /// Gives up the rest of the feed at hand.
+    pub fn give_up(&mut self, named: &HashSet<&str>) {
+        let feed = std::mem::take(&mut self.feed);
+        self.asks.retain(|ask| !ask.counts_with(&feed, named));
+        self.feed = feed;
     }
 
     /// Takes in what the answer to `ask` found.
@@ -367,6 +401,31 @@ mod tests {
         };
         assert_eq!(frontier.answered(&ask, Found::Sitemap(&sitemap), &rules), Fate::Pass);
         assert_eq!(frontier.asks.iter().map(|ask| ask.url.as_str()).collect::<Vec<_>>(), ["https://o.example/new"]);
+    }
+
+    #[test]
+    fn a_feed_without_end_leaves_the_feeds_behind_it_their_pages() {
+        let (feeds, rules) =
+            (["https://o.example/endless".to_owned(), "https://p.example/feed".to_owned()], Rules::default());
+        let named: HashSet<&str> = feeds.iter().map(String::as_str).collect();
+        let mut frontier = Frontier::default();
+        frontier.begin(&feeds, &rules);
+        let (most, mut asked) = (3, Vec::new());
+        while let Some(ask) = frontier.asks.pop_front() {
+            frontier.turn_to(&ask.feed, &named);
+            if frontier.asked >= most {
+                frontier.give_up(&named);
+                continue;
+            }
+            frontier.asked += 1;
+            asked.push(ask.url.clone());
+            let id = format!("{}", asked.len());
+            let id = if ask.feed == feeds[0] { id.as_str() } else { "one and the same" };
+            frontier.answered(&ask, Found::Feed(&document(&[id], None), b""), &rules);
+            frontier.cut(most, &named);
+        }
+        let of = |host: &str| asked.iter().filter(|url| url.contains(host)).count();
+        assert_eq!((of("o.example"), of("p.example")), (most, 2), "{asked:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod frontier;
 mod wayback;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,17 +73,19 @@ impl Visit<'_> {
     /// Reads `feeds` with all that lies behind them.
     pub async fn run(mut self, feeds: &[String]) -> Result<(), Stop> {
         self.frontier.begin(feeds, &self.web.rules);
+        let named: HashSet<&str> = feeds.iter().map(String::as_str).collect();
         while let Some(ask) = self.frontier.asks.pop_front() {
+            self.frontier.turn_to(&ask.feed, &named);
             if self.frontier.asked >= self.web.max_pages {
                 let detail = format!("{} pages, the cap of [backfill] max_pages", self.frontier.asked);
                 let reject = Reject::of(&public_url(&ask.url), "too many pages", detail);
-                self.frontier.asks.clear();
+                self.frontier.give_up(&named);
                 self.send(&ask, Content::Failed(reject), false).await?;
-                break;
+                continue;
             }
             self.frontier.asked += 1;
             let got = self.get(&ask).await.and_then(|got| self.read(&ask, got));
-            self.frontier.cut(self.web.max_pages);
+            self.frontier.cut(self.web.max_pages, &named);
             match got {
                 Ok(Some(content)) => self.send(&ask, content, false).await?,
                 Ok(None) | Err(Trouble::End) => {}
@@ -106,7 +108,8 @@ impl Visit<'_> {
             Content::Pages(pages) => pages.iter().map(|page| page.body.len() as u64).sum(),
             _ => 0,
         };
-        let position = Position { file: ask.feed.clone(), pieces: self.sent, web: Some(self.frontier.clone()) };
+        let position =
+            Position { file: ask.feed.clone(), pieces: self.sent, stamp: None, web: Some(self.frontier.clone()) };
         let file: Arc<str> = public_url(&ask.url).into();
         let piece = Piece { source: self.source, file, position, done, bytes, content };
         self.pieces.send(Bundle { pieces: vec![piece], room: None }).await.map_err(|_| Stop::Halt)

@@ -85,12 +85,56 @@ pub struct BackfillArgs {
     flow: FlowArgs,
 }
 
+impl BackfillArgs {
+    /// What cannot be meant.
+    fn check(&self) -> anyhow::Result<()> {
+        let refuse = |what: &str| Err(UsageError(what.into()).into());
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => refuse("read from --since on: it is later than --until"),
+            _ if self.limit == Some(0) => refuse("stop after no items: --limit takes 1 or more"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The sources. One that is not there does not keep the others from being read: it is told of in its place.
+    fn sources(&self) -> anyhow::Result<Vec<Source>> {
+        let parsed: Vec<Result<Source, String>> = self.sources.iter().map(|text| Source::parse(text)).collect();
+        let others = parsed.iter().any(Result::is_ok);
+        let named = self.sources.iter().zip(parsed);
+        let source = |(text, parsed): (&String, Result<Source, String>)| match parsed {
+            Err(_) if others && !text.contains("://") => Ok(Source::path(text)),
+            parsed => parsed.map_err(|error| UsageError(error).into()),
+        };
+        named.map(source).collect()
+    }
+
+    /// The files that this run writes, and its state: not to be read as history.
+    fn own(&self, setup: &Setup) -> Vec<PathBuf> {
+        let written = [self.rejects.clone(), self.report.clone(), Some(setup.alert_file()), Some(setup.state.clone())];
+        written.into_iter().flatten().filter_map(|path| std::path::absolute(path).ok()).collect()
+    }
+}
+
+/// Refuses a source that would be written over.
+fn spare(sources: &[Source], own: &[PathBuf]) -> anyhow::Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    for source in sources {
+        let Source::Path(path) = source else { continue };
+        if path.is_file() && own.iter().any(|own| own == path || (real(own).is_some() && real(own) == real(path))) {
+            let name = source.name();
+            return Err(UsageError(format!("read {name}: this run would write to it; name another file")).into());
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
     let mut setup = setup(common)?;
     args.flow.lay_over(&mut setup)?;
     if args.json && setup.config().output.file.as_os_str() == "-" {
         return Err(UsageError("print the counts: --json and --out - both want standard output".into()).into());
     }
+    args.check()?;
     if args.dry_run {
         return rehearse(&mut setup, &args);
     }
@@ -114,25 +158,36 @@ fn rehearse(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
 /// One backfill on the state of `setup`.
 fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let backfill = Backfill::new(args)?;
+    let own = args.own(setup);
+    spare(&backfill.sources, &own)?;
+    if let Some(page) = &args.report {
+        // That it cannot be written is to be known before hours of reading.
+        let opened = std::fs::File::options().create(true).append(true).open(page);
+        opened.with_context(|| format!("write {}", page.display()))?;
+    }
     let mut store = state::open(setup)?;
     if args.restart {
         store.forget_history(backfill.run)?;
     }
     let resume = store.begin_history(backfill.run, Utc::now())?;
     let out = setup.alert_file();
-    if args.sort {
-        setup.loaded.config.output.file = backfill.unsorted(setup)?;
+    // One that was begun with --sort has alerts waiting to be sorted, whatever it goes on with.
+    let unsorted = backfill.unsorted(setup)?;
+    let sort = args.sort || unsorted.exists();
+    if sort {
+        setup.loaded.config.output.file = unsorted;
     }
     let setup = &*setup;
     let session = Session::quiet();
     let live = Live::new(&backfill.sources, &resume, session.tally.clone());
-    let showing = live.show(&backfill.sources).context("show the progress")?;
-    let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, &resume, &live, flow, stop);
+    let showing = live.show(&backfill.sources, setup.log.bars()).context("show the progress")?;
+    let stages =
+        |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, (&resume, &own), &live, flow, stop);
     let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
     let mut store = state::open(setup)?;
     let report = backfill.table(&mut store, &totals)?;
-    if args.sort && (report.done() || args.limit.is_some()) {
+    if sort && (report.done() || args.limit.is_some()) {
         sort_into(&setup.alert_file(), &out)?;
     }
     if let Some(page) = &args.report {
@@ -144,7 +199,8 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
         store.forget_history(backfill.run)?;
     }
     shown?;
-    Ok(report.exit())
+    let stopped = !report.done() && args.limit.is_none();
+    Ok(if stopped && report.exit() == Exit::Ok { Exit::Partly } else { report.exit() })
 }
 
 struct Backfill {
@@ -154,8 +210,7 @@ struct Backfill {
 
 impl Backfill {
     fn new(args: &BackfillArgs) -> anyhow::Result<Self> {
-        let sources = args.sources.iter().map(|text| Source::parse(text).map_err(UsageError));
-        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let sources = args.sources()?;
         let mut key: Vec<String> = sources.iter().map(Source::key).collect();
         key.push(format!("{:?}", (args.since, args.until, &args.field, args.pages, args.wayback)));
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
@@ -166,7 +221,7 @@ impl Backfill {
         &self,
         setup: &Setup,
         args: &BackfillArgs,
-        resume: &Resume,
+        (resume, own): (&Resume, &[PathBuf]),
         live: &Arc<Live>,
         flow: Flow,
         stop: &CancellationToken,
@@ -187,6 +242,7 @@ impl Backfill {
             jobs: args.jobs.map_or_else(jobs, usize::from),
             limit: args.limit,
             resume: resume.sources.clone(),
+            own: own.to_vec(),
             web: self.sources.iter().any(|source| source.feeds().is_some()).then(|| web(setup, args)).transpose()?,
         };
         let rejects = args.rejects.as_deref().filter(|_| !args.dry_run);

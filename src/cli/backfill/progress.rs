@@ -76,10 +76,10 @@ impl Live {
     }
 
     /// Shows it until the guard is dropped. `sources` are measured beside.
-    pub fn show(self: &Arc<Self>, sources: &[Source]) -> std::io::Result<Showing> {
+    pub fn show(self: &Arc<Self>, sources: &[Source], bars: MultiProgress) -> std::io::Result<Showing> {
         let (measuring, drawing, sources) = (self.clone(), self.clone(), sources.to_vec());
         let measure = std::thread::Builder::new().name("measure".into()).spawn(move || measuring.measure(&sources))?;
-        let draw = std::thread::Builder::new().name("progress".into()).spawn(move || drawing.run())?;
+        let draw = std::thread::Builder::new().name("progress".into()).spawn(move || drawing.run(bars))?;
         Ok(Showing { live: self.clone(), threads: vec![measure, draw] })
     }
 
@@ -106,8 +106,8 @@ impl Live {
         entries.flatten().map(|entry| self.size(&entry.path())).sum()
     }
 
-    fn run(&self) {
-        let bars = std::io::stderr().is_terminal().then(|| Bars::new(&self.sources));
+    fn run(&self, all: MultiProgress) {
+        let bars = std::io::stderr().is_terminal().then(|| Bars::new(all, &self.sources));
         let mut last_line = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::sleep(TICK);
@@ -184,8 +184,7 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(sources: &[Shown]) -> Self {
-        let all = MultiProgress::new();
+    fn new(all: MultiProgress, sources: &[Shown]) -> Self {
         let bar = |source: &Shown| {
             let bar = all.add(ProgressBar::new_spinner().with_style(style("{prefix:30!} {spinner} {msg}")));
             bar.set_prefix(source.name.clone());

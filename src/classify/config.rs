@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IntoDeserializer, Visitor, value};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::manifest::Thresholds;
 
@@ -31,13 +32,50 @@ pub enum AlertOn {
 }
 
 /// A threshold by name, from the model's manifest, or as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Threshold {
     /// One of the manifest's.
     Named(ThresholdName),
     /// A probability, 0–1.
     At(f32),
+}
+
+// By hand: of an untagged enum serde says only that no variant fits, in words that mean nothing to a user.
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrNumber)
+    }
+}
+
+struct NameOrNumber;
+
+impl Visitor<'_> for NameOrNumber {
+    type Value = Threshold;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("\"default\", \"recall\", \"precision\" or a number from 0 to 1")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Threshold, E> {
+        let name = ThresholdName::deserialize(text.into_deserializer());
+        name.map(Threshold::Named).map_err(|_: value::Error| {
+            let expected: &dyn serde::de::Expected = &self;
+            E::custom(format!("{text:?} is not {expected}"))
+        })
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Threshold, E> {
+        Ok(Threshold::At(number as f32))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Threshold, E> {
+        Ok(Threshold::At(number as f32))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Threshold, E> {
+        Ok(Threshold::At(number as f32))
+    }
 }
 
 /// The manifest's thresholds.
@@ -133,6 +171,12 @@ impl ClassifyConfig {
                 problems.push(format!("{name} = 0 would score nothing: give 1 or more"));
             }
         }
+        if self.cache_items > MOST_CACHED {
+            let given = self.cache_items;
+            problems.push(format!(
+                "cache_items = {given} would take more than 5 GB of memory, at about 500 bytes each: give {MOST_CACHED} or less"
+            ));
+        }
         if self.flush_after > LONGEST_WAIT {
             let given = humantime_serde::re::humantime::format_duration(self.flush_after);
             problems.push(format!("flush_after = {given} would only delay alerts: give 10s or less"));
@@ -140,6 +184,9 @@ impl ClassifyConfig {
         problems
     }
 }
+
+/// Most `cache_items`: 5 GB of memory.
+const MOST_CACHED: usize = 10_000_000;
 
 /// Longest `flush_after`: the next poll is seconds away, and a full batch takes about one.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -196,5 +243,28 @@ pub(crate) mod tests {
         config.threshold = Threshold::At(1.5);
         assert_eq!(config.problems().len(), 1);
         assert_eq!(config.threshold_diplomacy(&thresholds), 0.4);
+    }
+
+    #[test]
+    fn a_wrong_threshold_is_told_what_would_be_right() {
+        #[derive(Debug, Deserialize)]
+        struct Key {
+            threshold: Threshold,
+        }
+        let read = |value: &str| toml::from_str::<Key>(&format!("threshold = {value}")).map(|key| key.threshold);
+        assert_eq!(read("\"recall\""), Ok(Threshold::Named(ThresholdName::Recall)));
+        assert_eq!((read("0.25"), read("1")), (Ok(Threshold::At(0.25)), Ok(Threshold::At(1.0))));
+        let right = "\"default\", \"recall\", \"precision\" or a number from 0 to 1";
+        let error = read("\"recal\"").expect_err("no name");
+        assert_eq!(error.message().trim(), format!("\"recal\" is not {right}"));
+        assert!(read("true").expect_err("no number").message().contains(right));
+    }
+
+    #[test]
+    fn the_cache_has_an_upper_bound() {
+        let most = ClassifyConfig { cache_items: MOST_CACHED, ..shipped() };
+        assert_eq!(most.problems(), Vec::<String>::new());
+        let problems = ClassifyConfig { cache_items: MOST_CACHED + 1, ..shipped() }.problems();
+        assert!(problems.len() == 1 && problems[0].contains("give 10000000 or less"), "{problems:?}");
     }
 }

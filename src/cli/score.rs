@@ -116,7 +116,9 @@ fn lines(args: &ScoreArgs) -> anyhow::Result<Vec<String>> {
 
 fn text(line: &str) -> Text {
     let (title, summary) = line.split_once('\t').unwrap_or((line, ""));
-    Text::new(title, summary)
+    // What is scored is shown, and must not steer the terminal; feeds lose such characters when they are parsed.
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    Text::new(plain(title), plain(summary))
 }
 
 fn print_json(line: &str, verdict: &Verdict, named: &Named, (rule, model): (&AlertRule, &str)) -> anyhow::Result<()> {

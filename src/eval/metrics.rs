@@ -116,12 +116,15 @@ pub fn balanced_threshold(scores: &[f32], positive: &[bool], wanted: (f64, f64))
     }
 }
 
-/// The highest threshold that still reaches `recall`.
+/// A threshold that reaches `recall`: halfway between the lowest score that is needed for it and the next below, so that it does
+/// not hang on a score's last digits.
 pub fn threshold_for_recall(scores: &[f32], positive: &[bool], recall: f64) -> f32 {
     let mut hits: Vec<f32> = scores.iter().zip(positive).filter(|(_, p)| **p).map(|(s, _)| *s).collect();
     hits.sort_by(|a, b| b.total_cmp(a));
     let needed = (recall * hits.len() as f64).ceil() as usize;
-    hits.get(needed.saturating_sub(1)).copied().unwrap_or(0.5)
+    let Some(&lowest) = hits.get(needed.saturating_sub(1)) else { return 0.5 };
+    let below = scores.iter().copied().filter(|&score| score < lowest).fold(0.0, f32::max);
+    (lowest + below) / 2.0
 }
 
 /// The lowest threshold from which on precision stays at or above `precision`.
@@ -175,8 +178,8 @@ mod tests {
         assert!((balanced_threshold(&SCORES, &POSITIVE, (0.6, 0.9)) - 0.65).abs() < 1e-6);
         assert!((balanced_threshold(&SCORES, &POSITIVE, (0.9, 0.4)) - 0.85).abs() < 1e-6);
         assert!((balanced_threshold(&[], &[], (0.9, 0.9)) - 0.5).abs() < 1e-6);
-        assert_eq!(threshold_for_recall(&SCORES, &POSITIVE, 0.9), 0.7);
-        assert_eq!(threshold_for_recall(&SCORES, &POSITIVE, 0.5), 0.9);
+        assert!((threshold_for_recall(&SCORES, &POSITIVE, 0.9) - 0.65).abs() < 1e-6);
+        assert!((threshold_for_recall(&SCORES, &POSITIVE, 0.5) - 0.85).abs() < 1e-6);
         assert_eq!(threshold_for_precision(&SCORES, &POSITIVE, 0.9), 0.9);
     }
 }

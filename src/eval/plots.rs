@@ -20,20 +20,36 @@ fn precision_recall(scored: &[Scored]) -> String {
     let mut ranked: Vec<(f32, bool)> = scored.iter().map(|s| (s.score, s.grade == 2)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     let positives = ranked.iter().filter(|(_, positive)| *positive).count().max(1) as f64;
-    let mut hits = 0.0;
-    let points = ranked.iter().enumerate().map(|(i, &(_, positive))| {
-        hits += f64::from(u8::from(positive));
-        (hits / positives, hits / (i + 1) as f64)
-    });
-    let line = polyline(points.collect(), "#1f5fa8");
+    let line = polyline(steps(&ranked, positives), "#1f5fa8");
     frame("Precision and recall of grade 2", "recall", "precision", &line)
+}
+
+/// The corners of the curve. No threshold parts items of equal score, so they are one step; the area under the steps is
+/// the average precision.
+fn steps(ranked: &[(f32, bool)], positives: f64) -> Vec<(f64, f64)> {
+    let (mut hits, mut seen, mut recall) = (0, 0, 0.0);
+    let mut corners = Vec::new();
+    for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
+        hits += tied.iter().filter(|(_, positive)| *positive).count();
+        seen += tied.len();
+        let precision = hits as f64 / seen as f64;
+        corners.push((recall, precision));
+        recall = hits as f64 / positives;
+        corners.push((recall, precision));
+    }
+    corners
 }
 
 fn reliability(scored: &[Scored]) -> String {
     let score: Vec<f32> = scored.iter().map(|s| s.score).collect();
     let positive: Vec<bool> = scored.iter().map(|s| s.grade == 2).collect();
     let bins = metrics::reliability(&score, &positive);
-    let mut body = polyline(vec![(0.0, 0.0), (1.0, 1.0)], "#999999");
+    // The dot of the lowest bin is wide and close to the corner: what is outside the frame is cut off.
+    let mut body = format!(
+        "<clipPath id=\"inside\"><rect x=\"{MARGIN}\" y=\"{MARGIN}\" width=\"{SIDE}\" height=\"{SIDE}\"/></clipPath>\n\
+         {}<g clip-path=\"url(#inside)\">\n",
+        polyline(vec![(0.0, 0.0), (1.0, 1.0)], "#999999")
+    );
     for bin in bins.iter().filter(|bin| bin.items > 0) {
         let (x, y) = place(bin.score, bin.positives);
         // The area of a dot grows with the items it stands for.
@@ -43,6 +59,7 @@ fn reliability(scored: &[Scored]) -> String {
             bin.items
         );
     }
+    body += "</g>\n";
     frame("Reliability of the score", "mean score", "share of grade 2", &body)
 }
 
@@ -99,5 +116,31 @@ mod tests {
             assert!(plot.starts_with("<svg") && plot.ends_with("</svg>\n") && plot.contains(items));
             assert!(!plot.contains("NaN") && !plot.contains("inf"));
         }
+    }
+
+    #[test]
+    fn the_curve_steps_by_tied_scores_whatever_their_order() {
+        let ranked = [(0.9, true), (0.5, false), (0.5, true), (0.1, false)];
+        let corners = steps(&ranked, 2.0);
+        let third = 2.0 / 3.0;
+        assert_eq!(corners, [(0.0, 1.0), (0.5, 1.0), (0.5, third), (1.0, third), (1.0, 0.5), (1.0, 0.5)]);
+        let area: f64 = corners.windows(2).map(|pair| (pair[1].0 - pair[0].0) * pair[1].1).sum();
+        let (scores, positive): (Vec<f32>, Vec<bool>) = ranked.into_iter().unzip();
+        assert!((area - metrics::average_precision(&scores, &positive)).abs() < 1e-9);
+        let mut other = ranked;
+        other.swap(1, 2);
+        assert_eq!(steps(&other, 2.0), corners);
+    }
+
+    #[test]
+    fn no_dot_leaves_the_frame() {
+        let item = Scored { score: 0.01, wide: 0.5, grade: 0, guess: Stage::None, stage: Stage::None };
+        let plot = reliability(&[item; 500]);
+        let (before, dots) = plot.split_once("<g clip-path=\"url(#inside)\">").expect("a group that is clipped");
+        assert!(
+            before.contains("<clipPath id=\"inside\"><rect x=\"60\" y=\"60\" width=\"400\" height=\"400\"/>"),
+            "{plot}"
+        );
+        assert!(!before.contains("<circle") && dots.contains("<circle") && dots.contains("</g>"), "{plot}");
     }
 }

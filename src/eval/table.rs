@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
 use super::{Miss, Report, Slice};
+use crate::train::label::printable;
 
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "model      {}", report.model)?;
@@ -51,7 +52,7 @@ fn slices(by: &str, slices: &BTreeMap<String, Slice>, out: &mut dyn Write) -> Re
 fn misses(title: &str, misses: &[Miss], out: &mut dyn Write) -> Result<()> {
     writeln!(out, "\n{title}")?;
     for miss in misses {
-        writeln!(out, "{:.3}  grade {}  {}", miss.score, miss.grade, miss.title)?;
+        writeln!(out, "{:.3}  grade {}  {}", miss.score, miss.grade, printable(&miss.title))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Labelled items: one JSON object a line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::item::{Identity, Stage};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Labelled {
     /// Id of the item; made from its text where the line has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub id: String,
     /// Headline.
     pub title: String,
@@ -27,17 +27,22 @@ pub struct Labelled {
     #[serde(default, deserialize_with = "null_is_absent")]
     pub stage: Stage,
     /// Day of publication, `YYYY-MM-DD`; may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub date: String,
     /// Name of the outlet; may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub source: String,
     /// How the item was drawn (`natural` is a fair sample); may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub draw: String,
 }
 
-fn null_is_absent<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+/// Many programs write null for what they do not know.
+pub(super) fn null_is_absent<'de, D, T>(value: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
@@ -45,6 +50,11 @@ impl Labelled {
     /// What a scorer reads of it.
     pub fn text(&self) -> Text {
         Text::new(&self.title, &self.summary)
+    }
+
+    /// Two items of the same text are one to whoever learns, whatever their ids.
+    pub(super) fn text_identity(&self) -> Identity {
+        Identity::of(&[&self.title, &self.summary])
     }
 
     fn both(&self) -> (&str, &str) {
@@ -85,12 +95,18 @@ pub enum DataError {
     )]
     TooFew,
     /// An item is in two training files, where it would count twice, or with two grades.
-    #[error("train on both files: item {id} (\"{title}\") is in two of them; remove it from one")]
+    #[error("train on {first} and {second}: item {id} (\"{title}\") is in both, {same}; remove it from one")]
     Twice {
+        /// The file that was read first.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
         /// The item.
         id: String,
         /// Its headline.
         title: String,
+        /// What of it is the same.
+        same: String,
     },
     /// An item is in both files, so that the measure would be of memory.
     #[error("measure on {dev}: its item {id} (\"{title}\") is also in the training data; remove it from one of them")]
@@ -104,21 +120,16 @@ pub enum DataError {
     },
 }
 
-/// Reads a labelled file. An id that comes twice is refused: the same item would count twice, or with two grades.
+/// Reads a labelled file. An id or a text that comes twice is refused: the same item would count twice, or with two grades.
 pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
-    let io = |source| DataError::Io { path: path.into(), source };
-    let reader = BufReader::new(File::open(path).map_err(io)?);
     let mut items: Vec<Labelled> = Vec::new();
-    let mut first_seen: HashMap<String, usize> = HashMap::new();
-    for (number, line) in (1..).zip(reader.lines()) {
-        let line = line.map_err(io)?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let item = parse(&line).map_err(|reason| DataError::Line { path: path.into(), line: number, reason })?;
-        if let Some(first) = first_seen.insert(item.id.clone(), number) {
-            let reason = format!("id {} is already on line {first}", item.id);
-            return Err(DataError::Line { path: path.into(), line: number, reason });
+    let mut seen = Seen::default();
+    for line in lines(path)? {
+        let (number, line) = line?;
+        let bad = |reason| DataError::Line { path: path.into(), line: number, reason };
+        let item = parse(&line).map_err(bad)?;
+        if let Some((first, same)) = seen.before(&item, number) {
+            return Err(bad(same.on_line(first, &item)));
         }
         items.push(item);
     }
@@ -127,12 +138,95 @@ pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
 
 /// Reads several labelled files, each to a list of its own. An item may be in one of them only.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<Labelled>>, DataError> {
-    let mut known: HashSet<String> = HashSet::new();
-    let mut fresh = |file: Vec<Labelled>| match file.iter().find(|item| !known.insert(item.id.clone())) {
-        Some(item) => Err(DataError::Twice { id: item.id.clone(), title: item.title.clone() }),
-        None => Ok(file),
+    let mut seen = Seen::default();
+    let mut fresh = |path: &PathBuf| {
+        let items = read(path)?;
+        match items.iter().find_map(|item| Some((item, seen.before(item, path.clone())?))) {
+            Some((item, (first, same))) => Err(same.in_files(first, path.clone(), item)),
+            None => Ok(items),
+        }
     };
-    paths.iter().map(|path| fresh(read(path)?)).collect()
+    paths.iter().map(&mut fresh).collect()
+}
+
+/// The lines of a file that hold something, with their numbers.
+pub(super) fn lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String), DataError>>, DataError> {
+    let io = move |source| DataError::Io { path: path.into(), source };
+    let lines = BufReader::new(File::open(path).map_err(io)?).lines();
+    let numbered = (1..).zip(lines).map(move |(number, line)| Ok((number, without_mark(number, line.map_err(io)?))));
+    Ok(numbered.filter(|line| !matches!(line, Ok((_, text)) if text.trim().is_empty())))
+}
+
+/// Windows programs begin a file of UTF-8 with a byte order mark, which is no JSON.
+fn without_mark(number: usize, line: String) -> String {
+    match line.strip_prefix('\u{feff}') {
+        Some(rest) if number == 1 => rest.to_owned(),
+        _ => line,
+    }
+}
+
+/// What is wrong with a line. To serde every line is the first: its number would contradict that in the file.
+pub(super) fn reason(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    match text.strip_suffix(&format!(" at line {} column {column}", error.line())) {
+        Some(what) => format!("{what} at column {column}"),
+        None => text,
+    }
+}
+
+/// Where (on which line, in which file) each id was first, and each text with its grade.
+struct Seen<P> {
+    ids: HashMap<String, P>,
+    texts: HashMap<Identity, (P, u8)>,
+}
+
+impl<P> Default for Seen<P> {
+    fn default() -> Self {
+        Self { ids: HashMap::new(), texts: HashMap::new() }
+    }
+}
+
+impl<P: Clone> Seen<P> {
+    /// Where the item was before, if it was; else notes it. The text goes first: an id may be made from it.
+    fn before(&mut self, item: &Labelled, place: P) -> Option<(P, Same)> {
+        match self.texts.entry(item.text_identity()) {
+            Entry::Occupied(text) => return Some((text.get().0.clone(), Same::Text { grade: text.get().1 })),
+            Entry::Vacant(text) => text.insert((place.clone(), item.grade)),
+        };
+        self.ids.insert(item.id.clone(), place).map(|first| (first, Same::Id))
+    }
+}
+
+/// What makes an item the same as an earlier one.
+enum Same {
+    Id,
+    /// The text, and the earlier one's grade.
+    Text {
+        grade: u8,
+    },
+}
+
+impl Same {
+    fn on_line(&self, first: usize, item: &Labelled) -> String {
+        match *self {
+            Self::Id => format!("id {} is already on line {first}", item.id),
+            Self::Text { grade } if grade == item.grade => {
+                format!("the same text is already on line {first}; it would count twice")
+            }
+            Self::Text { grade } => {
+                format!("the same text is already on line {first}, with grade {grade} instead of {}", item.grade)
+            }
+        }
+    }
+
+    fn in_files(&self, first: PathBuf, second: PathBuf, item: &Labelled) -> DataError {
+        let same = match *self {
+            Self::Id => "under the same id".to_owned(),
+            Self::Text { grade } if grade == item.grade => "with the same text".to_owned(),
+            Self::Text { grade } => format!("with the same text but grade {grade} and grade {}", item.grade),
+        };
+        DataError::Twice { first, second, id: item.id.clone(), title: item.title.clone(), same }
+    }
 }
 
 /// Keeps a tenth of the items out of training, always the same ones: which tenth is a matter of their text.
@@ -140,7 +234,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<Labelled>>, DataError> {
 /// # Errors
 /// When one of the parts has no negotiation or nothing else: nothing could be learnt from it or measured on it.
 pub fn split(items: Vec<Labelled>) -> Result<(Vec<Labelled>, Vec<Labelled>), DataError> {
-    let kept_out = |item: &Labelled| Identity::of(&[&item.title, &item.summary]).0[0].is_multiple_of(10);
+    let kept_out = |item: &Labelled| item.text_identity().0[0].is_multiple_of(10);
     let (dev, items): (Vec<_>, Vec<_>) = items.into_iter().partition(kept_out);
     let both = |part: &[Labelled]| {
         let negotiations = part.iter().filter(|item| item.grade == 2).count();
@@ -160,7 +254,7 @@ pub fn refuse_overlap(train: &[Labelled], dev: &[Labelled], dev_path: &Path) -> 
 }
 
 fn parse(line: &str) -> Result<Labelled, String> {
-    let mut item: Labelled = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let mut item: Labelled = serde_json::from_str(line).map_err(|error| reason(&error))?;
     if item.grade > 2 {
         return Err(format!("grade {} is not 0, 1 or 2", item.grade));
     }
@@ -171,7 +265,7 @@ fn parse(line: &str) -> Result<Labelled, String> {
         ));
     }
     if item.id.is_empty() {
-        item.id = Identity::of(&[&item.title, &item.summary]).to_string();
+        item.id = item.text_identity().to_string();
     }
     Ok(item)
 }
@@ -226,13 +320,53 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         std::fs::write(file.path(), "{\"title\":\"t\",\"grade\":0}").expect("written");
         let paths = [file.path().to_path_buf(), file.path().to_path_buf()];
-        assert!(read_all(&paths).expect_err("twice").to_string().contains("in two of them"));
+        assert!(read_all(&paths).expect_err("twice").to_string().contains("is in both, with the same text; remove"));
+    }
+
+    #[test]
+    fn the_same_text_under_two_ids_is_refused_and_both_places_named() {
+        let (one, other) = (r#"{"id":"a","title":"t","grade":1}"#, r#"{"id":"b","title":"t","grade":2}"#);
+        let error = complaint(&format!("{one}\n\n{other}\n"));
+        assert!(error.contains("read line 3 of"), "{error}");
+        assert!(error.contains("the same text is already on line 1, with grade 1 instead of 2"), "{error}");
+        let error = complaint(&format!("{one}\n{}\n", other.replace('2', "1")));
+        assert!(error.contains("the same text is already on line 1; it would count twice"), "{error}");
+        let error = complaint(&format!("{one}\n{}\n", other.replace("\"b\"", "\"a\"").replace("\"t\"", "\"u\"")));
+        assert!(error.contains("id a is already on line 1"), "{error}");
+
+        let dir = tempfile::tempdir().expect("directory");
+        let paths = [dir.path().join("one.jsonl"), dir.path().join("other.jsonl")];
+        std::fs::write(&paths[0], one).expect("written");
+        std::fs::write(&paths[1], other).expect("written");
+        let error = read_all(&paths).expect_err("two grades").to_string();
+        assert!(error.contains("one.jsonl and ") && error.contains("other.jsonl: item b"), "{error}");
+        assert!(error.contains("with the same text but grade 1 and grade 2"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_at_the_start_alone() {
+        assert_eq!(read_lines("\u{feff}{\"title\":\"t\",\"grade\":0}\n").expect("reads")[0].title, "t");
+        assert!(complaint("{\"title\":\"t\",\"grade\":0}\n\u{feff}{\"title\":\"u\",\"grade\":0}").contains("line 2"));
+        assert!(complaint("\u{feff}\n").contains("no items"));
+    }
+
+    #[test]
+    fn a_complaint_names_one_line_only() {
+        for wrong in ["{\"title\":\"t\"}", "{\"title\":7,\"grade\":0}", "{\"title\":", "not json"] {
+            let error = complaint(&format!("{{\"title\":\"a\",\"grade\":0}}\n{wrong}\n"));
+            assert!(error.contains("read line 2 of") && error.contains("at column"), "{error}");
+            assert!(!error.contains("line 1"), "{error}");
+        }
     }
 
     #[test]
     fn null_is_as_good_as_absent() {
         let item = &read_lines(r#"{"title":"a","summary":null,"grade":1,"stage":null}"#).expect("an item")[0];
         assert_eq!((item.summary.as_str(), item.stage), ("", Stage::None));
+        let line = r#"{"title":"a","grade":1,"id":null,"date":null,"source":null,"draw":null}"#;
+        let item = &read_lines(line).expect("an item")[0];
+        assert_eq!((item.date.as_str(), item.source.as_str(), item.draw.as_str()), ("", "", ""));
+        assert_eq!(item.id, item.text_identity().to_string(), "made from the text");
     }
 
     #[test]

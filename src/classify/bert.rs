@@ -74,6 +74,21 @@ impl BertScorer {
             info: ModelInfo::new(&manifest.id, &manifest.thresholds, config),
         })
     }
+
+    /// Hash of the tuned weights.
+    pub fn weights(&self) -> &str {
+        &self.space
+    }
+
+    /// Calibrated probabilities of the grades, and logits of the stages, of each text.
+    pub fn probabilities(&mut self, texts: &[Text]) -> Result<Vec<([f32; 3], [f32; 6])>, ScoreError> {
+        let temperature = self.temperature;
+        self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
+            let pass = network.pass(batch)?;
+            let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?);
+            Ok(rows.map(|(grade, stage)| (probabilities(&grade, temperature), stage)).collect())
+        })
+    }
 }
 
 impl Scorer for BertScorer {

@@ -28,6 +28,9 @@ const MAY_LOSE: f64 = 0.003;
 /// Share of the true alerts that the cascade may settle although the transformer would have missed them too.
 const UNSURE: f64 = 0.03;
 
+/// Where the teacher's grades are kept while a run goes on, within its directory.
+const GRADED: &str = "teacher.jsonl";
+
 /// What the teacher said of the pool.
 pub(super) struct Taught {
     /// Learnt from.
@@ -52,6 +55,9 @@ struct PoolLine {
 
 #[derive(Serialize, Deserialize)]
 struct TeacherLine {
+    /// Hash of the weights that gave the grade: another teacher's word is not taken over.
+    #[serde(default)]
+    teacher: String,
     text: String,
     grade: [f32; 3],
 }
@@ -67,8 +73,8 @@ pub(super) fn teach(
     config: &ClassifyConfig,
 ) -> Result<Taught, TrainError> {
     let mut teacher = BertScorer::load(config)?;
-    let chosen = choose(pool, first, items, dev)?;
-    let known = grade(&chosen, &mut teacher, &args.out.join("teacher.jsonl"))?;
+    let chosen = choose(pool, first, &[items, dev])?;
+    let known = grade(&chosen, &mut teacher, &args.out.join(GRADED))?;
     let mut taught =
         Taught { learnt: Vec::new(), dev: grade_dev(dev, &mut teacher)?, transformer: teacher.model().id.clone() };
     for (key, text) in chosen {
@@ -89,15 +95,14 @@ fn grade_dev(dev: &[Labelled], teacher: &mut BertScorer) -> Result<Vec<(Graded, 
     Ok(graded.zip(dev.iter().map(|item| item.grade)).collect())
 }
 
-/// The pool's texts that are worth grading, by the text's hash; none that is labelled.
-fn choose(
+/// The pool's texts that are worth grading, by the text's hash; none that is `known`.
+pub(super) fn choose(
     pool: &Path,
     first: &LinearModel,
-    items: &[Labelled],
-    dev: &[Labelled],
+    known: &[&[Labelled]],
 ) -> Result<HashMap<String, Text>, DataError> {
     let io = |source| DataError::Io { path: pool.into(), source };
-    let labelled: HashSet<String> = items.iter().chain(dev).map(|item| key(&item.text())).collect();
+    let labelled: HashSet<String> = known.iter().copied().flatten().map(|item| key(&item.text())).collect();
     let mut chosen = HashMap::new();
     for (number, line) in (1..).zip(BufReader::new(File::open(pool).map_err(io)?).lines()) {
         let line: PoolLine = serde_json::from_str(&line.map_err(io)?).map_err(|error| DataError::Line {
@@ -121,6 +126,7 @@ fn grade(
     path: &Path,
 ) -> Result<HashMap<String, [f32; 3]>, TrainError> {
     let failed = |error: std::io::Error| TrainError::Write { path: path.into(), reason: error.to_string() };
+    let whose = teacher.weights().to_owned();
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }
@@ -130,6 +136,7 @@ fn grade(
             .map_while(Result::ok)
             // A line cut short by the end of an earlier run is graded again.
             .filter_map(|line| serde_json::from_str::<TeacherLine>(&line).ok())
+            .filter(|line| line.teacher == whose)
             .map(|line| (line.text, line.grade))
             .collect(),
         Err(_) => HashMap::new(),
@@ -143,7 +150,7 @@ fn grade(
         let texts: Vec<Text> = batch.iter().map(|(_, text)| (*text).clone()).collect();
         for ((key, _), verdict) in batch.iter().zip(teacher.score(&texts)?) {
             let grade = verdict.grade.in_order();
-            let line = TeacherLine { text: (*key).clone(), grade };
+            let line = TeacherLine { teacher: whose.clone(), text: (*key).clone(), grade };
             let line = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
             writeln!(out, "{line}").map_err(failed)?;
             known.insert((*key).clone(), grade);
@@ -193,7 +200,7 @@ fn key(text: &Text) -> String {
 }
 
 /// A number from the key, the same in every run.
-fn number(key: &str) -> u64 {
+pub(super) fn number(key: &str) -> u64 {
     key.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 

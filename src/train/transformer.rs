@@ -4,6 +4,8 @@ mod adamw;
 mod average;
 mod checkpoint;
 mod hide;
+mod lessons;
+mod teach;
 mod tune;
 
 use std::path::Path;
@@ -13,6 +15,7 @@ use tch::nn::{self, OptimizerConfig};
 use tch::{Kind, Tensor, no_grad};
 
 use super::data::Labelled;
+use super::progress::say;
 use super::{Rng, TrainArgs, TrainError, Trained};
 use crate::classify::bert::{
     Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, keep_buffers, rows, set_threads,
@@ -20,29 +23,16 @@ use crate::classify::bert::{
 use crate::classify::config::BASE_MODEL;
 use crate::classify::manifest::{self, Base, Manifest};
 use crate::classify::package::Package;
-use crate::classify::{ClassifyConfig, Logits, STAGES, ScoreError};
-use crate::item::Stage;
+use crate::classify::{ClassifyConfig, Logits, ScoreError};
+use lessons::{Lessons, Target, stage_weights};
+use teach::Lecture;
 
-/// Share of the target that goes to the other grades: labels are wrong in a few per cent of cases.
-const SMOOTHING: f64 = 0.05;
-/// Weight of the stage's loss beside the grade's. Only one item in five has a stage: with less it is learnt too late.
-const STAGE_WEIGHT: f64 = 1.0;
 /// Share of all steps over which the learning rate rises before it falls.
 const WARM_UP: f64 = 0.1;
 /// Times through the data, unless told.
 const EPOCHS: usize = 4;
 /// Learning rate at its height, unless told.
 const RATE: f64 = 6e-5;
-/// Target of an item that has no stage or whose grade is not to be learnt: cross-entropy leaves it out.
-const UNTOLD: i64 = -100;
-
-/// Labelled items with their word pieces.
-struct Lessons<'a> {
-    texts: &'a [Encoded],
-    items: &'a [Labelled],
-    /// Of how many, from the first, the grade is learnt, and not the stage alone.
-    graded: usize,
-}
 
 /// Trains what `args` asks for and scores dev with the weights as they will be read back.
 pub fn train(
@@ -58,24 +48,31 @@ pub fn train(
     let base = config.base_dir();
     let mut network = Network::open(&base)?;
     let tuned = args.layers.min(network.layers);
-    if let Some(dir) = &args.base {
-        lay(&mut network, dir)?;
-    }
+    let laid = args.base.as_ref().map_or(Ok(0), |dir| lay(&mut network, dir))?;
+    // What was tuned before is part of the result, whether it is tuned on or not.
+    let written = tuned.max(laid);
     let encoder = Encoder::open(&base, args.max_tokens)?;
     let encode = |items: &[Labelled]| items.iter().map(|item| encoder.encode(&item.text())).collect::<Vec<Encoded>>();
-    let items = [graded, staged].concat();
-    let (texts, dev_texts) = (encode(&items), encode(dev));
-    let lessons = Lessons { texts: &texts, items: &items, graded: graded.len() };
+    let (mut texts, dev_texts) = (encode(graded), encode(dev));
+    texts.extend(encode(staged));
+    let lecture = teach::lecture(graded, &[graded, staged, dev], args, config)?;
+    texts.extend(lecture.pool.iter().map(|(text, _)| encoder.encode(text)));
+    if !lecture.pool.is_empty() {
+        say(&format!("{} items of the pool are learnt from the teachers", lecture.pool.len()));
+    }
+    // The lanes that asked the teachers left one.
+    set_threads(config.threads);
+    let lessons = Lessons { texts: &texts, targets: targets(graded, staged, lecture) };
+    let weights = stage_weights(&[graded, staged].concat());
     for (name, variable) in network.vs.variables() {
         let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
     }
     if !args.average.is_empty() {
         average::into(&mut network, &args.average, tuned)?;
     } else if tuned == 0 {
-        fit_heads(&network, &lessons, args)?;
+        fit_heads(&network, &lessons, &weights, args)?;
     } else {
-        let dev = Lessons { texts: &dev_texts, items: dev, graded: dev.len() };
-        tune::fine_tune(&network, &lessons, &dev, args)?;
+        tune::fine_tune(&network, &lessons, &weights, (&dev_texts, dev), args)?;
     }
     round_to_half(&mut network);
     let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
@@ -83,12 +80,25 @@ pub fn train(
     Ok(Trained {
         kind: manifest::Kind::Transformer,
         features: FEATURES,
-        weights: write(&network, tuned)?,
-        transformer: Some((tuned, args.max_tokens, base)),
+        weights: write(&network, written)?,
+        transformer: Some((written, args.max_tokens, base)),
         cascade: None,
         dev_grades,
         dev_stages,
     })
+}
+
+/// What is to be learnt, in the order of the texts: graded, staged, pool.
+fn targets(graded: &[Labelled], staged: &[Labelled], lecture: Lecture) -> Vec<Target> {
+    let mut taught = lecture.labelled.into_iter();
+    let graded = graded.iter().map(|item| match taught.next() {
+        Some(taught) => Target::with(taught, item),
+        None => Target::of(item, true),
+    });
+    let mut targets: Vec<Target> = graded.collect();
+    targets.extend(staged.iter().map(|item| Target::of(item, false)));
+    targets.extend(lecture.pool.into_iter().map(|(_, taught)| Target::taught(taught)));
+    targets
 }
 
 /// Lays the tuned weights in `dir` over the base, and says how many layers they are.
@@ -102,13 +112,12 @@ fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
 }
 
 /// The heads alone: the states never change, so they are computed once.
-fn fit_heads(network: &Network, lessons: &Lessons<'_>, args: &TrainArgs) -> Result<(), ScoreError> {
+fn fit_heads(network: &Network, lessons: &Lessons<'_>, weights: &Tensor, args: &TrainArgs) -> Result<(), ScoreError> {
     let (epochs, lr) = (args.epochs.unwrap_or(60), args.lr.unwrap_or(1e-3));
     let pooled = pooled(network, lessons.texts)?;
     let mut optimizer = nn::Adam::default().build(&network.vs, lr).map_err(inference)?;
-    let weights = stage_weights(lessons.items);
     let mut rng = Rng(args.seed);
-    let mut order: Vec<usize> = (0..lessons.items.len()).collect();
+    let mut order: Vec<usize> = (0..lessons.texts.len()).collect();
     let total = epochs * order.len().div_ceil(args.batch);
     let mut step = 0;
     for _ in 0..epochs {
@@ -117,7 +126,7 @@ fn fit_heads(network: &Network, lessons: &Lessons<'_>, args: &TrainArgs) -> Resu
             let index: Vec<i64> = batch.iter().map(|&i| i as i64).collect();
             let (grades, stages) = network.heads(&pooled.index_select(0, &Tensor::from_slice(&index)));
             optimizer.set_lr(lr * schedule(step, total));
-            optimizer.backward_step(&lessons.loss(batch, &grades, &stages, &weights));
+            optimizer.backward_step(&lessons.loss(batch, &grades, &stages, weights));
             step += 1;
         }
     }
@@ -128,40 +137,6 @@ fn fit_heads(network: &Network, lessons: &Lessons<'_>, args: &TrainArgs) -> Resu
 fn schedule(step: usize, total: usize) -> f64 {
     let done = (step as f64 + 1.0) / total.max(1) as f64;
     if done < WARM_UP { done / WARM_UP } else { ((1.0 - done) / (1.0 - WARM_UP)).max(0.0) }
-}
-
-impl Lessons<'_> {
-    /// Smoothed cross-entropy of the grades, and of the stages of those items that have one. `batch` says which items the
-    /// logits are of.
-    fn loss(&self, batch: &[usize], grades: &Tensor, stages: &Tensor, stage_weights: &Tensor) -> Tensor {
-        let cross_entropy = |logits: &Tensor, target: Vec<i64>, weights: Option<&Tensor>| {
-            let counted = target.iter().filter(|&&class| class != UNTOLD).count().max(1);
-            let target = Tensor::from_slice(&target);
-            logits.cross_entropy_loss(&target, weights, tch::Reduction::Sum, UNTOLD, SMOOTHING) / counted as f64
-        };
-        let grade = batch.iter().map(|&i| if i < self.graded { i64::from(self.items[i].grade) } else { UNTOLD });
-        let stage = batch.iter().map(|&i| stage_class(&self.items[i]).map_or(UNTOLD, |class| class as i64));
-        cross_entropy(grades, grade.collect(), None)
-            + STAGE_WEIGHT * cross_entropy(stages, stage.collect(), Some(stage_weights))
-    }
-}
-
-fn stage_class(item: &Labelled) -> Option<usize> {
-    (item.grade == 2).then(|| STAGES.iter().position(|&stage| stage == item.stage)).flatten()
-}
-
-/// Rare stages count more, by the root of their rarity; 1 on average over the items. `none`, the rarest, counts no more than
-/// the average: it is what is left over, has nothing of its own to be learnt, and would be guessed too often.
-fn stage_weights(items: &[Labelled]) -> Tensor {
-    let mut counts = [0.0_f32; STAGES.len()];
-    items.iter().filter_map(stage_class).for_each(|class| counts[class] += 1.0);
-    let raw = counts.map(|n| 1.0 / (n + 1.0).sqrt());
-    let mean = raw.iter().zip(counts).map(|(w, n)| w * n).sum::<f32>() / counts.iter().sum::<f32>().max(1.0);
-    let mut weights = raw.map(|w| w / mean.max(1e-6));
-    for (weight, stage) in weights.iter_mut().zip(STAGES) {
-        *weight = if stage == Stage::None { weight.min(1.0) } else { *weight };
-    }
-    Tensor::from_slice(&weights)
 }
 
 /// Batches in random order, each of like length: shuffled, sorted inside windows of sixteen batches, shuffled again.
@@ -235,19 +210,6 @@ mod tests {
         let rates: Vec<f64> = (0..100).map(|step| schedule(step, 100)).collect();
         assert!(rates[0] > 0.0 && rates[4] < rates[9] && rates[50] < rates[10]);
         assert!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)) && rates[99] < 1e-9);
-    }
-
-    #[test]
-    fn what_is_learnt_for_its_stage_alone_moves_no_grade() {
-        let item = r#"{"title":"Envoys sign accord","grade":2,"stage":"agreed"}"#;
-        let items: Vec<Labelled> = vec![serde_json::from_str(item).expect("an item"); 2];
-        let lessons = Lessons { texts: &[], items: &items, graded: 1 };
-        let logits = |width: i64| Tensor::zeros([2, width], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
-        let (grades, stages) = (logits(3), logits(6));
-        lessons.loss(&[0, 1], &grades, &stages, &stage_weights(&items)).backward();
-        let pull = |logits: &Tensor, row| logits.grad().get(row).abs().sum(Kind::Double).double_value(&[]);
-        assert!(pull(&grades, 0) > 0.1 && pull(&stages, 0) > 0.1 && pull(&stages, 1) > 0.1);
-        assert_eq!(pull(&grades, 1), 0.0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
-use super::Lessons;
+use super::lessons::Lessons;
 use super::tune::State;
 use crate::classify::ScoreError;
 use crate::classify::bert::inference;
@@ -86,11 +86,6 @@ fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
     let settings = (args.seed, args.layers, args.epochs, args.batch, args.max_tokens, &args.base);
     hasher.update(format!("{settings:?} {:?} {}", args.lr.map(f64::to_bits), args.hide.to_bits()).as_bytes());
-    hasher.update(lessons.graded.to_string().as_bytes());
-    for item in lessons.items {
-        hasher.update(
-            format!("{} {} {:?} {:?} {:?}\n", item.id, item.grade, item.stage, item.title, item.summary).as_bytes(),
-        );
-    }
+    lessons.fingerprint(&mut hasher);
     hasher.finalize().as_bytes().iter().map(|&byte| i64::from(byte)).collect()
 }

@@ -4,7 +4,8 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::{self, Variable};
 use super::checkpoint::Checkpoint;
-use super::{Lessons, batches, hide, predict, schedule, stage_weights};
+use super::lessons::Lessons;
+use super::{batches, hide, predict, schedule};
 use crate::classify::bert::{Batch, Encoded, Network};
 use crate::classify::{ScoreError, softmax};
 use crate::eval::metrics::average_precision;
@@ -97,7 +98,8 @@ impl State {
 pub(super) fn fine_tune(
     network: &Network,
     train: &Lessons<'_>,
-    dev: &Lessons<'_>,
+    stage_weights: &Tensor,
+    (dev_texts, dev): (&[Encoded], &[Labelled]),
     args: &TrainArgs,
 ) -> Result<(), ScoreError> {
     let epochs = args.epochs.unwrap_or(super::EPOCHS);
@@ -107,9 +109,9 @@ pub(super) fn fine_tune(
         say(&format!("going on after epoch {}", state.epoch));
     }
     while state.epoch < epochs && state.epoch - state.best_epoch < PATIENCE {
-        epoch(network, train, &mut state, epochs, args)?;
-        let (grades, _) = state.with_means(|| predict(network, dev.texts))?;
-        let (negotiation, diplomacy) = dev_aps(&grades, dev.items);
+        epoch(network, train, stage_weights, &mut state, epochs, args)?;
+        let (grades, _) = state.with_means(|| predict(network, dev_texts))?;
+        let (negotiation, diplomacy) = dev_aps(&grades, dev);
         say(&format!(
             "epoch {}: average precision on dev {negotiation:.4}, with diplomacy {diplomacy:.4}",
             state.epoch
@@ -127,22 +129,22 @@ pub(super) fn fine_tune(
 fn epoch(
     network: &Network,
     train: &Lessons<'_>,
+    stage_weights: &Tensor,
     state: &mut State,
     epochs: usize,
     args: &TrainArgs,
 ) -> Result<(), ScoreError> {
     let seed = args.seed.wrapping_mul(1_000).wrapping_add(state.epoch as u64);
     tch::manual_seed(seed as i64);
-    let total = epochs * train.items.len().div_ceil(args.batch);
-    let weights = stage_weights(train.items);
-    let mut progress = Progress::new("training", train.items.len());
+    let total = epochs * train.texts.len().div_ceil(args.batch);
+    let mut progress = Progress::new("training", train.texts.len());
     let mut rng = Rng(seed);
     for batch in batches(train.texts, args.batch, &mut rng) {
         let hidden: Vec<Encoded> = batch.iter().map(|&i| hide::some(&train.texts[i], args.hide, &mut rng)).collect();
         let encoded: Vec<&Encoded> = hidden.iter().collect();
         adamw::zero_grad(&mut state.variables);
         let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
-        let loss = train.loss(&batch, &grades, &stages, &weights);
+        let loss = train.loss(&batch, &grades, &stages, stage_weights);
         loss.backward();
         let rate = args.lr.unwrap_or(super::RATE) * schedule(state.step, total);
         state.step(rate);
@@ -167,6 +169,7 @@ fn dev_aps(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, f64) {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::lessons::{Target, stage_weights};
     use super::*;
     use crate::classify::bert::{Encoder, is_tuned};
     use crate::classify::config::tests::shipped;
@@ -180,6 +183,7 @@ mod tests {
             out,
             base: None,
             average: Vec::new(),
+            teacher: Vec::new(),
             unlabelled: None,
             family: Family::Transformer,
             id: None,
@@ -211,6 +215,11 @@ mod tests {
         (network, items.iter().map(|item| encoder.encode(&item.text())).collect())
     }
 
+    fn lessons<'a>(items: &[Labelled], texts: &'a [Encoded]) -> (Lessons<'a>, Tensor) {
+        let targets = items.iter().map(|item| Target::of(item, true)).collect();
+        (Lessons { texts, targets }, stage_weights(items))
+    }
+
     fn sums(state: &State) -> Vec<f64> {
         state.tensors().iter().map(|(_, tensor)| tensor.abs().sum(tch::Kind::Double).double_value(&[])).collect()
     }
@@ -238,20 +247,20 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let (args, items) = (args(dir.path().into()), items());
         let (network, texts) = start(&items);
-        let lessons = Lessons { texts: &texts, items: &items, graded: items.len() };
+        let (lessons, weights) = lessons(&items, &texts);
         let checkpoint = Checkpoint::of(&args, &lessons);
         let mut unbroken = State::new(&network);
         let untrained = sums(&unbroken);
-        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+        epoch(&network, &lessons, &weights, &mut unbroken, 2, &args).expect("trains");
         unbroken.offer(0.5);
         checkpoint.save(&unbroken).expect("saves");
-        epoch(&network, &lessons, &mut unbroken, 2, &args).expect("trains");
+        epoch(&network, &lessons, &weights, &mut unbroken, 2, &args).expect("trains");
 
         let (network, _) = start(&items);
         let mut resumed = State::new(&network);
         assert!(checkpoint.restore(&mut resumed).expect("reads"));
         assert_eq!((resumed.epoch, resumed.best_epoch), (1, 1));
-        epoch(&network, &lessons, &mut resumed, 2, &args).expect("trains");
+        epoch(&network, &lessons, &weights, &mut resumed, 2, &args).expect("trains");
         assert_eq!(sums(&resumed), sums(&unbroken));
         assert_ne!(sums(&resumed), untrained);
     }
@@ -261,7 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let items = items();
         let (network, texts) = start(&items);
-        let lessons = Lessons { texts: &texts, items: &items, graded: items.len() };
+        let (lessons, _) = lessons(&items, &texts);
         let mut state = State::new(&network);
         let mut args = args(dir.path().into());
         Checkpoint::of(&args, &lessons).save(&state).expect("saves");

@@ -39,7 +39,12 @@ pub struct TrainArgs {
     /// steadier model than each of them
     #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "stages", "base", "unlabelled"])]
     pub average: Vec<PathBuf>,
-    /// Unlabelled items, one JSON object a line, that the configured transformer grades for the linear model to learn from
+    /// A transformer's directory whose word is learnt beside the labels, and alone where there is no label (`--unlabelled`); of
+    /// several the mean, which is better than each (transformer)
+    #[arg(long, value_name = "DIR", conflicts_with = "average")]
+    pub teacher: Vec<PathBuf>,
+    /// Unlabelled items, one JSON object a line, to learn from: graded by the configured transformer for the linear model, by the
+    /// teachers for a transformer
     #[arg(long, value_name = "FILE")]
     pub unlabelled: Option<PathBuf>,
     /// Which model to train
@@ -155,8 +160,11 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         Family::Linear if !args.stages.is_empty() => {
             refuse("--stages and --family linear: it is for transformers, which tell the stage of an alert")
         }
-        Family::Transformer if args.unlabelled.is_some() => {
-            refuse("--unlabelled and the transformer, which is the one that grades")
+        Family::Linear if !args.teacher.is_empty() => {
+            refuse("--teacher and --family linear: it learns from the configured transformer, `[model] dir`")
+        }
+        Family::Transformer if args.unlabelled.is_some() && args.teacher.is_empty() => {
+            refuse("--unlabelled and no --teacher: somebody has to grade them")
         }
         _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),

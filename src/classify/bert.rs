@@ -15,7 +15,7 @@ use std::path::Path;
 use super::calibrate::probabilities;
 use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
-use super::{ClassifyConfig, ModelInfo, ScoreError, Scorer, Text, verdict};
+use super::{ClassifyConfig, Logits, ModelInfo, ScoreError, Scorer, Text, verdict};
 use crate::item::{Embedding, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
@@ -81,13 +81,14 @@ impl BertScorer {
     }
 
     /// Calibrated probabilities of the grades, and logits of the stages, of each text.
-    pub fn probabilities(&mut self, texts: &[Text]) -> Result<Vec<([f32; 3], [f32; 6])>, ScoreError> {
+    pub fn probabilities(&mut self, texts: &[Text]) -> Result<Logits, ScoreError> {
         let temperature = self.temperature;
-        self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
+        let both = self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
             let pass = network.pass(batch)?;
             let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?);
             Ok(rows.map(|(grade, stage)| (probabilities(&grade, temperature), stage)).collect())
-        })
+        });
+        Ok(both?.into_iter().unzip())
     }
 }
 

@@ -67,7 +67,8 @@ fn mean(texts: &[Text], args: &TrainArgs, config: &ClassifyConfig) -> Result<Vec
     for dir in &args.teacher {
         let mut teacher = BertScorer::from_package(&Package::read(dir)?, &config.base_dir(), config)?;
         for (texts, sums) in texts.chunks(CHUNK).zip(sums.chunks_mut(CHUNK)) {
-            for ((grade, stage), sum) in teacher.probabilities(texts)?.into_iter().zip(sums) {
+            let (grades, stages) = teacher.probabilities(texts)?;
+            for ((grade, stage), sum) in grades.into_iter().zip(stages).zip(sums) {
                 add(&mut sum.0, grade, args.teacher.len());
                 add(&mut sum.1, softmax(&stage), args.teacher.len());
             }

@@ -64,9 +64,8 @@ pub const HISTORY_BATCHES: usize = 8 * 1024;
 /// several times its length to parse. Less than that is taken for all of it.
 pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
 
-/// Bundles of batches read ahead while a group is committed and judged: most of a group, so that the workers go on meanwhile. With a
-/// quarter of one, feed documents took a sixth longer and some 40 MB less.
-pub const HISTORY_AHEAD: usize = 64;
+/// Bundles of batches read ahead while a group is committed and judged: a quarter of a group of full batches.
+pub const HISTORY_AHEAD: usize = 16;
 
 /// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

@@ -103,6 +103,7 @@ fn run(documents: &Path) -> Totals {
             jobs: 2,
             limit: None,
             resume: HashMap::new(),
+            own: Vec::new(),
             web: None,
         };
         let fields = FieldMap::new(&[]).expect("no field is named");

@@ -84,9 +84,7 @@ impl BertScorer {
     pub fn probabilities(&mut self, texts: &[Text]) -> Result<Logits, ScoreError> {
         let temperature = self.temperature;
         let both = self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
-            let pass = network.pass(batch)?;
-            let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?);
-            Ok(rows.map(|(grade, stage)| (probabilities(&grade, temperature), stage)).collect())
+            Ok(calibrated(&network.pass(batch)?, temperature)?.collect())
         });
         Ok(both?.into_iter().unzip())
     }
@@ -103,14 +101,21 @@ impl Scorer for BertScorer {
             let pass = network.pass(batch)?;
             let about: Vec<f32> = pass.about.reshape([-1]).try_into().map_err(inference)?;
             let about = about.chunks_exact(about.len() / batch.len().max(1));
-            let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?).zip(about);
-            rows.map(|((grade, stage), about)| {
-                let verdict = verdict(probabilities(&grade, temperature), &stage)?;
-                Ok(Verdict { embedding: Embedding::of(space, about), ..verdict })
-            })
-            .collect()
+            let texts = calibrated(&pass, temperature)?.zip(about);
+            texts
+                .map(|((grade, stage), about)| {
+                    let verdict = verdict(grade, &stage)?;
+                    Ok(Verdict { embedding: Embedding::of(space, about), ..verdict })
+                })
+                .collect()
         })
     }
+}
+
+/// Probabilities of the grades and logits of the stages, of each text of a pass.
+fn calibrated(pass: &Pass, temperature: f32) -> Result<impl Iterator<Item = ([f32; 3], [f32; 6])>, ScoreError> {
+    let rows = rows::<3>(&pass.grades)?.into_iter().zip(rows::<6>(&pass.stages)?);
+    Ok(rows.map(move |(grade, stage)| (probabilities(&grade, temperature), stage)))
 }
 
 /// The rows of an `[n, N]` tensor.

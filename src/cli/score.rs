@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use super::alerts::print::plain;
 use super::exit::UsageError;
 use super::flow::{block_on, rule};
 use super::paint::paint;
@@ -116,8 +117,7 @@ fn lines(args: &ScoreArgs) -> anyhow::Result<Vec<String>> {
 
 fn text(line: &str) -> Text {
     let (title, summary) = line.split_once('\t').unwrap_or((line, ""));
-    // What is scored is shown, and must not steer the terminal; feeds lose such characters when they are parsed.
-    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    // What is scored is shown; feeds lose characters that control when they are parsed.
     Text::new(plain(title), plain(summary))
 }
 

@@ -13,9 +13,9 @@ const FEWEST_LETTERS: usize = 24;
 /// How many entries of a document are looked at first. If these agree, the others of the same script go with them.
 const SAMPLE: usize = 6;
 
-/// Languages that most Latin feeds are in: whether an entry goes with its document's first is asked of these and the first alone, which
-/// takes a fifth of the time of asking all forty-odd. An entry in yet another language is liker to one of these than to the first, and then all
-/// entries are looked at one by one.
+/// Languages that most Latin feeds are in: whether an entry goes with its document's first is asked of these and the first
+/// alone, which takes a fifth of the time of asking all forty-odd. An entry in yet another language is liker to one of these
+/// than to the first, and then all entries are looked at one by one.
 const COMMON: [Lang; 8] = [Lang::Eng, Lang::Spa, Lang::Fra, Lang::Deu, Lang::Por, Lang::Ita, Lang::Nld, Lang::Swe];
 
 /// Most entries looked at one by one when the sample disagrees. Bounds the time for an archive in many languages.

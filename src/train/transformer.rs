@@ -63,7 +63,7 @@ pub fn train(
     // The lanes that asked the teachers left one.
     set_threads(config.threads);
     let lessons = Lessons { texts: &texts, targets: targets(graded, staged, lecture) };
-    let weights = stage_weights(&[graded, staged].concat());
+    let weights = stage_weights(graded.iter().chain(staged));
     for (name, variable) in network.vs.variables() {
         let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
     }

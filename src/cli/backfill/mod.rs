@@ -199,8 +199,7 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
         store.forget_history(backfill.run)?;
     }
     shown?;
-    let stopped = !report.done() && args.limit.is_none();
-    Ok(if stopped && report.exit() == Exit::Ok { Exit::Partly } else { report.exit() })
+    Ok(report.exit(args.limit.is_some()))
 }
 
 struct Backfill {

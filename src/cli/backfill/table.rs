@@ -66,12 +66,14 @@ impl Report {
         self.rows.iter().map(|row| row.counts.read).sum()
     }
 
-    /// All well, something was rejected, or nothing could be read at all.
-    pub fn exit(&self) -> Exit {
+    /// All well, something was rejected or is left to be read, or nothing could be read at all. A run with a limit is `meant` to leave
+    /// something.
+    pub fn exit(&self, meant: bool) -> Exit {
         let sum = |count: fn(&SourceCounts) -> u64| self.rows.iter().map(|row| count(&row.counts)).sum::<u64>();
         let (faults, read) = (sum(|c| c.failed + c.rejected), sum(|c| c.documents + c.read - c.rejected));
         match (faults, read) {
-            (0, _) => Exit::Ok,
+            (0, _) if meant || self.done() => Exit::Ok,
+            (0, _) => Exit::Partly,
             (_, 0) => Exit::Failed,
             _ => Exit::Partly,
         }
@@ -193,6 +195,6 @@ b: not read to its end: the same command goes on
 2 alerts written to out.jsonl
 ";
         assert_eq!(report.text(Path::new("out.jsonl")), expected);
-        assert_eq!((report.exit(), report.done()), (Exit::Partly, false));
+        assert_eq!((report.exit(false), report.done()), (Exit::Partly, false));
     }
 }

@@ -108,9 +108,9 @@ pub(super) fn stage_class(item: &Labelled) -> Option<usize> {
 
 /// Rare stages count more, by the root of their rarity; 1 on average over the items. `none`, the rarest, counts no more than
 /// the average: it is what is left over, has nothing of its own to be learnt, and would be guessed too often.
-pub(super) fn stage_weights(items: &[Labelled]) -> Tensor {
+pub(super) fn stage_weights<'a>(items: impl IntoIterator<Item = &'a Labelled>) -> Tensor {
     let mut counts = [0.0_f32; STAGES.len()];
-    items.iter().filter_map(stage_class).for_each(|class| counts[class] += 1.0);
+    items.into_iter().filter_map(stage_class).for_each(|class| counts[class] += 1.0);
     let raw = counts.map(|n| 1.0 / (n + 1.0).sqrt());
     let mean = raw.iter().zip(counts).map(|(w, n)| w * n).sum::<f32>() / counts.iter().sum::<f32>().max(1.0);
     let mut weights = raw.map(|w| w / mean.max(1e-6));

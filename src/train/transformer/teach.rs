@@ -40,7 +40,7 @@ pub(super) fn lecture(
         return Ok(Lecture { labelled: Vec::new(), pool: Vec::new() });
     }
     let pool = match &args.unlabelled {
-        Some(path) => candidates(path, known, config)?,
+        Some(path) => candidates(path, known)?,
         None => Vec::new(),
     };
     let texts: Vec<Text> = graded.iter().map(Labelled::text).chain(pool.iter().map(|(_, text)| text.clone())).collect();
@@ -53,8 +53,8 @@ pub(super) fn lecture(
 }
 
 /// What the shipped linear model does not find dull of the pool, and a few of the rest, in the order of their keys.
-fn candidates(path: &Path, known: &[&[Labelled]], config: &ClassifyConfig) -> Result<Vec<(String, Text)>, TrainError> {
-    let quick = LinearModel::load(&Package::linear(&ClassifyConfig { dir: Default::default(), ..config.clone() })?)?;
+fn candidates(path: &Path, known: &[&[Labelled]]) -> Result<Vec<(String, Text)>, TrainError> {
+    let quick = LinearModel::load(&Package::embedded_linear())?;
     let mut chosen: Vec<(String, Text)> = choose(path, &quick, known)?.into_iter().collect();
     chosen.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(chosen)

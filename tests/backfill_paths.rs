@@ -78,16 +78,27 @@ fn what_the_run_writes_is_never_read_nor_written_over() {
         assert!(said.contains("this run would write to it"), "{flag}: {said}");
         assert_eq!(std::fs::read_to_string(&source).unwrap(), items(0..20), "{flag}");
     }
-    // Everything in one directory, as somebody does who works there.
-    let args = [".", "--out", "alerts-of-it.jsonl", "--rejects", "rejects.jsonl", "--report", "page.html"];
-    for _ in 0..2 {
-        let mut command = history.program.command(&["backfill", "--json"]);
-        let out = history.files.path().join("alerts-of-it.jsonl");
-        let output =
-            command.args(args.map(|arg| if arg == "alerts-of-it.jsonl" { out.to_str().unwrap() } else { arg }));
-        let (code, counts) = read_counts(&output.current_dir(history.files.path()).output().unwrap());
+    // Everything in one directory, as somebody does who works there: alerts, rejects, page.
+    let out = history.files.path().join("alerts-of-it.jsonl");
+    for more in [&[][..], &[], &["--dry-run"]] {
+        let mut command = history.program.command(&["backfill", "--json", ".", "--rejects", "rejects.jsonl"]);
+        command.args(["--report", "page.html"]).arg("--out").arg(&out).args(more).current_dir(history.files.path());
+        let (code, counts) = read_counts(&command.output().unwrap());
         assert_eq!((code, &counts["failed"], &counts["rejected"]), (0, &json!(0), &json!(0)), "{counts}");
-        assert_eq!(counts["sources"][0]["read"], json!(20), "{counts}");
+        assert_eq!(counts["sources"][0]["read"], json!(20), "{more:?}: {counts}");
+    }
+}
+
+#[test]
+fn a_state_among_the_sources_is_passed_over_also_by_a_dry_run() {
+    let history = History::new();
+    history.file("items.jsonl", items(0..20));
+    for more in [&[][..], &["--dry-run"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_demarche"));
+        command.env("DEMARCHE_MODEL__SCORER", "linear").env("HOME", history.program.dir.path());
+        command.args(["backfill", "--json", ".", "--state", "state"]).args(more).current_dir(history.files.path());
+        let (code, counts) = read_counts(&command.output().unwrap());
+        assert_eq!((code, &counts["failed"], &counts["sources"][0]["read"]), (0, &json!(0), &json!(20)), "{counts}");
     }
 }
 

@@ -135,15 +135,17 @@ pub(super) fn run(common: &Common, args: BackfillArgs) -> anyhow::Result<Exit> {
         return Err(UsageError("print the counts: --json and --out - both want standard output".into()).into());
     }
     args.check()?;
+    // A rehearsal has another state, and the same files to keep from reading.
+    let own = args.own(&setup);
     if args.dry_run {
-        return rehearse(&mut setup, &args);
+        return rehearse(&mut setup, &args, &own);
     }
     let _lock = Store::lock(&setup.state)?;
-    once(&mut setup, &args)
+    once(&mut setup, &args, &own)
 }
 
 /// On a copy of the state, if there is any: what is known counts, and nothing is left behind.
-fn rehearse(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
+fn rehearse(setup: &mut Setup, args: &BackfillArgs, own: &[PathBuf]) -> anyhow::Result<Exit> {
     let copy = tempfile::tempdir().context("make a temporary directory")?;
     let lock = Store::is_in(&setup.state).then(|| Store::lock(&setup.state)).transpose()?;
     if lock.is_some() {
@@ -152,14 +154,13 @@ fn rehearse(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     setup.state = copy.path().to_owned();
     setup.loaded.config.output.file = "dry-run.jsonl".into();
     setup.loaded.config.sink.clear();
-    once(setup, args)
+    once(setup, args, own)
 }
 
 /// One backfill on the state of `setup`.
-fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
+fn once(setup: &mut Setup, args: &BackfillArgs, own: &[PathBuf]) -> anyhow::Result<Exit> {
     let backfill = Backfill::new(args)?;
-    let own = args.own(setup);
-    spare(&backfill.sources, &own)?;
+    spare(&backfill.sources, own)?;
     if let Some(page) = &args.report {
         // That it cannot be written is to be known before hours of reading.
         let opened = std::fs::File::options().create(true).append(true).open(page);
@@ -181,8 +182,7 @@ fn once(setup: &mut Setup, args: &BackfillArgs) -> anyhow::Result<Exit> {
     let session = Session::quiet();
     let live = Live::new(&backfill.sources, &resume, session.tally.clone());
     let showing = live.show(&backfill.sources, setup.log.bars()).context("show the progress")?;
-    let stages =
-        |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, (&resume, &own), &live, flow, stop);
+    let stages = |flow: Flow, stop: &CancellationToken| backfill.stages(setup, args, (&resume, own), &live, flow, stop);
     let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
     let mut store = state::open(setup)?;

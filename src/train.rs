@@ -12,6 +12,7 @@ mod write;
 
 use std::path::PathBuf;
 
+use crate::classify::manifest::READABLE;
 use crate::classify::{ClassifyConfig, ScoreError};
 use crate::eval::metrics;
 use data::{DataError, Labelled};
@@ -60,7 +61,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Upper layers to tune, 0 to 6; 0 trains the heads alone (transformer)
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = layers)]
     pub layers: usize,
     /// Times through the data at most [default: 4; heads alone 60; linear 15]
     #[arg(long)]
@@ -78,6 +79,11 @@ pub struct TrainArgs {
     /// (transformer)
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub hide: f64,
+}
+
+fn layers(text: &str) -> Result<usize, String> {
+    let layers = text.parse::<usize>().ok().filter(|layers| *layers <= 6);
+    layers.ok_or_else(|| "the base has 6 layers: give 0 to 6".into())
 }
 
 /// The families of models.
@@ -98,6 +104,12 @@ pub enum TrainError {
     /// Loading or running a model.
     #[error(transparent)]
     Model(#[from] ScoreError),
+    /// The steps were too long.
+    #[error("go on training after {step} steps: the loss is not a number any more; lower --lr")]
+    Diverged {
+        /// Steps done.
+        step: usize,
+    },
     /// Writing the result.
     #[error("write {path}: {reason}")]
     Write {
@@ -118,6 +130,7 @@ pub enum TrainError {
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
     let Labels { graded, staged, dev } = labels(args)?;
+    weigh(&dev)?;
     let trained = match args.family {
         Family::Linear => linear::train(&graded, &dev, args, config)?,
         #[cfg(feature = "bert")]
@@ -150,6 +163,23 @@ fn labels(args: &TrainArgs) -> Result<Labels, TrainError> {
     Ok(Labels { graded, staged, dev })
 }
 
+/// Negotiations, and others, below which dev says little: each moves precision and recall by more than three points.
+const FEW: usize = 30;
+
+/// Refuses a dev that nothing can be measured on, and tells of one that says little.
+fn weigh(dev: &[Labelled]) -> Result<(), TrainError> {
+    let negotiations = dev.iter().filter(|item| item.grade == 2).count();
+    match negotiations.min(dev.len() - negotiations) {
+        0 => return Err(DataError::OneSided { items: dev.len(), negotiations }.into()),
+        1..FEW => progress::say(&format!(
+            "{} items to choose and calibrate on, {negotiations} of them negotiations: scores and thresholds rest on few",
+            dev.len()
+        )),
+        _ => {}
+    }
+    Ok(())
+}
+
 fn check(args: &TrainArgs) -> Result<(), TrainError> {
     let refuse = |what: &str| Err(TrainError::Argument(what.into()));
     match args.family {
@@ -168,9 +198,7 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         }
         _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),
-        _ if !(8..=512).contains(&args.max_tokens) => {
-            refuse("--max-tokens outside 8 to 512, what the base model reads")
-        }
+        _ if !READABLE.contains(&args.max_tokens) => refuse("--max-tokens outside 8 to 512, what the base model reads"),
         _ if !(0.0..=0.5).contains(&args.hide) => refuse("--hide outside 0 to 0.5: too little would be left to read"),
         _ if args.lr.is_some_and(|lr| !(lr.is_finite() && lr > 0.0)) => {
             refuse("a learning rate that is not above zero")

@@ -141,3 +141,25 @@ fn follow_shows_what_is_there_and_what_comes_in_closed_files_too() {
     let next: Vec<String> = shown.take(4).collect();
     assert_eq!(ids(&next), ids(&lines(&program, &["list", "--json"]))[8..]);
 }
+
+#[test]
+fn alerts_are_labelled_from_all_files_of_the_state() {
+    use std::io::Write;
+    let (program, _origin) = rotated("zstd");
+    let out = program.dir.path().join("mine.jsonl");
+    let mut command = program.command(&["label", "--from-alerts", "--out", out.to_str().unwrap()]);
+    command.stdin(std::process::Stdio::piped());
+    let mut child = program.spawn_piped(command);
+    child.stdin.take().unwrap().write_all(b"2\nh\n1\nu\n0\nq\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("2 labels in"), "{output:?}");
+    let labels = program::read_alerts(&out);
+    let told: Vec<_> = labels.iter().map(|label| (label["grade"].as_u64(), label["stage"].as_str())).collect();
+    assert_eq!(told, [(Some(2), Some("held")), (Some(0), Some("none"))]);
+    let titles: Vec<_> = lines(&program, &["list", "--json"]).iter().take(2).map(|line| title(line)).collect();
+    assert_eq!(labels.iter().map(|label| label["title"].to_string()).collect::<Vec<_>>(), titles);
+}
+
+fn title(line: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(line).unwrap()["item"]["title"].to_string()
+}

@@ -86,8 +86,12 @@ fn tables_exports_lists_and_graphs_are_recognised() {
     cells[3] = "o.example".into();
     cells[4] = "https://o.example/6".into();
     cells[26] = format!("<PAGE_LINKS>x</PAGE_LINKS><PAGE_TITLE>{f}</PAGE_TITLE>");
-    history.file("gkg", cells.join("\t") + "\n");
+    let titled = cells.join("\t");
+    // Many pages that GDELT reads have no title.
+    cells[26] = "<PAGE_LINKS>x</PAGE_LINKS>".into();
+    history.file("gkg", format!("{titled}\n{}\n", cells.join("\t")));
     let (code, counts) = history.all(&[]);
+    assert_eq!(counts["sources"][0]["passed_over"], 1);
     assert_eq!((code, &counts["new"], &counts["alert"]), (0, &json!(6), &json!(6)), "{counts}");
     let alerts = history.program.alerts();
     let feeds: Vec<&str> = alerts.iter().map(|alert| alert["feed"]["url"].as_str().unwrap()).collect();
@@ -156,9 +160,37 @@ fn fields_are_named_and_days_and_items_limited() {
     let (code, counts) = history.paths(&[&path], &days);
     assert_eq!((code, &counts["new"], &counts["sources"][0]["done"]), (0, &json!(3), &json!(false)));
     let (code, counts) = history.paths(&[&path], &days[..8]);
-    assert_eq!((code, &counts["new"], &counts["duplicate"], &counts["outside"]), (0, &json!(3), &json!(3), &json!(14)));
-    assert_eq!(counts["sources"][0]["done"], true);
+    assert_eq!((code, &counts["new"], &counts["duplicate"], &counts["outside"]), (0, &json!(3), &json!(0), &json!(0)));
+    let source = &counts["sources"][0];
+    assert_eq!((&source["done"], &source["read"], &source["outside"]), (&json!(true), &json!(20), &json!(14)));
     assert_eq!(history.titles(), (5..=10).map(talks).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_limited_run_goes_on_within_a_file_until_all_is_read() {
+    let history = History::new();
+    history.file("1", items(0..7) + "no JSON\n");
+    history.file("2", items(7..10));
+    for (new, read, done) in [(3, 4, false), (3, 7, false), (3, 10, false), (1, 11, true)] {
+        let (_, counts) = history.all(&["--limit", "3"]);
+        let source = &counts["sources"][0];
+        assert_eq!((&counts["new"], &counts["duplicate"]), (&json!(new), &json!(0)), "{counts}");
+        assert_eq!((&source["read"], &source["rejected"], &source["done"]), (&json!(read), &json!(1), &json!(done)));
+    }
+    assert_eq!(history.titles().len(), 1);
+}
+
+#[test]
+fn rows_that_are_numbered_are_not_taken_for_those_of_the_next_table() {
+    let history = History::new();
+    let table = |ids: [usize; 2]| {
+        let row = |(n, id): (usize, usize)| format!("{n},{},https://o.example/{id}\n", talks(id));
+        format!("id,title,url\n{}", (1..).zip(ids).map(row).collect::<String>())
+    };
+    history.file("1.csv", table([10, 20]));
+    history.file("2.csv", table([30, 20]));
+    let (code, counts) = history.all(&[]);
+    assert_eq!((code, &counts["new"], &counts["duplicate"]), (0, &json!(3), &json!(1)), "{counts}");
 }
 
 #[test]

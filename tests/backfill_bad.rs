@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use history::{History, gzip, item, items, read_counts, sums_hold};
-use program::talks;
+use program::{rss, talks};
 use serde_json::{Value, json};
 
 #[test]
@@ -283,6 +283,76 @@ fn encodings_may_change_from_file_to_file_and_line_to_line() {
     let titles = history.titles();
     let first: Vec<&str> = titles.iter().map(|title| title.split(' ').next().unwrap()).collect();
     assert_eq!(first, ["Gespräch", "Trêve", "перемирие", "Précaire", "Žádost", "Встреча"]);
+}
+
+#[test]
+fn what_is_there_of_a_document_is_read_though_its_end_is_missing() {
+    let history = History::new();
+    // Packed noise keeps the cut from falling in front of the first items.
+    let noise: String =
+        (0..3_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
+    let feed = rss([(1, talks(1)), (2, talks(2)), (3, noise), (4, talks(4))]);
+    let packed = gzip(&feed);
+    history.file("a.xml.gz", &packed[..packed.len() - 200]);
+    history.file("b.xml.gz", &packed[..15]);
+    let (code, counts) = history.all(&[]);
+    sums_hold(&counts);
+    assert_eq!((code, &counts["failed"], &counts["documents"]), (3, &json!(2), &json!(0)), "{counts}");
+    assert_eq!(counts["sources"][0]["reasons"], json!({"cut off": 2}));
+    let titles = history.titles();
+    assert!(titles.contains(&talks(1)) && titles.contains(&talks(2)), "{titles:?}");
+}
+
+/// One record of a web archive.
+fn answer(id: usize, kind: &str, body: &str) -> String {
+    let block = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n{body}");
+    format!(
+        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/{id}\r\nWARC-Date: 2024-05-02T00:00:00Z\r\n\
+         Content-Length: {}\r\n\r\n{block}\r\n\r\n",
+        block.len()
+    )
+}
+
+fn article(id: usize) -> String {
+    let facts = json!({"@type": "NewsArticle", "headline": talks(id), "datePublished": "2024-05-01T10:00:00Z"});
+    answer(id, "text/html", &format!("<html><script type=\"application/ld+json\">{facts}</script></html>"))
+}
+
+#[test]
+fn a_damaged_member_of_a_web_archive_costs_its_own_record() {
+    let history = History::new();
+    let mut members: Vec<Vec<u8>> = (1..=5).map(|id| gzip(article(id * 10))).collect();
+    members[2][30] ^= 0x5a;
+    let middle = members[3].len() / 2;
+    members[3][middle] ^= 0x5a;
+    history.file("a.warc.gz", members.concat());
+    let (code, counts) = history.all(&[]);
+    sums_hold(&counts);
+    assert_eq!((code, &counts["new"], &counts["failed"]), (3, &json!(3), &json!(0)), "{counts}");
+    assert_eq!(history.titles(), [10, 20, 50].map(talks));
+    assert!(counts["rejected"].as_u64().is_some_and(|rejected| (1..=2).contains(&rejected)), "{counts}");
+}
+
+#[test]
+fn what_an_archive_holds_beside_pages_is_no_fault() {
+    let history = History::new();
+    let long = format!("<!--{}--><html><title>A long comment</title></html>", "x".repeat(4_000));
+    let records = [
+        answer(1, "text/plain", "User-agent: *\nDisallow:\n"),
+        answer(2, "application/json", "{\"version\": 3}"),
+        answer(3, "text/html", &long),
+        article(40),
+        answer(5, "application/rss+xml", "<rss><chan"),
+    ];
+    history.file("a.warc", records.concat());
+    history.file("b.opml", "<?xml version=\"1.0\"?><opml version=\"2.0\"><body/></opml>");
+    let output = history.run(&[history.files.path().to_str().unwrap()]);
+    let (code, counts) = read_counts(&output);
+    sums_hold(&counts);
+    let source = &counts["sources"][0];
+    assert_eq!((code, &source["passed_over"], &counts["new"]), (3, &json!(3), &json!(1)), "{counts}");
+    assert_eq!(source["reasons"], json!({"not a feed": 1, "not followed": 1}));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("name the file itself"));
 }
 
 #[test]

@@ -189,6 +189,11 @@ fn training_a_linear_model_gives_one_that_loads_and_ranks() {
     assert_eq!(scorer.score(&[Text::new("Envoys hold talks", "")]).expect("scores").len(), 1);
     let error = train::run(&args(&dev), &config()).expect_err("trained on what it is measured on").to_string();
     assert!(error.contains("also in the training data"), "{error}");
+    let lines = std::fs::read_to_string(&dev).expect("reads");
+    let others = lines.lines().filter(|line| !line.contains("\"grade\": 2")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&dev, others).expect("writes");
+    let error = train::run(&args(&train), &config()).expect_err("nothing to measure on").to_string();
+    assert!(error.contains("0 are negotiations"), "{error}");
 }
 
 #[cfg(feature = "bert")]

@@ -113,7 +113,7 @@ impl Feeder {
     }
 
     fn position(&self) -> Position {
-        Position { file: self.file.clone(), pieces: self.sent, stamp: self.stamp, web: None }
+        Position { file: self.file.clone(), pieces: self.sent, taken: 0, stamp: self.stamp, web: None }
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
@@ -140,9 +140,9 @@ impl Feeder {
         self.send(file, Content::Broken(reject))
     }
 
-    /// One document.
-    pub fn page(&mut self, file: &Arc<str>, body: Vec<u8>) -> Result<(), Stop> {
-        let page = Page { url: None, feed: None, content_type: None, body, at: None, record: 0, byte: 0 };
+    /// One document; `torn` if its end is missing.
+    pub fn page(&mut self, file: &Arc<str>, body: Vec<u8>, torn: bool) -> Result<(), Stop> {
+        let page = Page { url: None, feed: None, content_type: None, body, at: None, record: 0, byte: 0, torn };
         self.send(file, Content::Pages(vec![page]))
     }
 }

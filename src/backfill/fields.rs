@@ -154,6 +154,9 @@ const USUAL: [(Field, &[&str]); FIELDS] = [
     ),
 ];
 
+/// How good a name for an id `guid` is; better is only one that the user gave.
+const NAMED_GUID: u8 = 1;
+
 /// Where a name's value goes, and how good a source of it the name is (0 is best).
 pub type Slot = (Field, u8);
 
@@ -278,7 +281,7 @@ impl Row {
         let date = |field| self.get(field).and_then(dates::parse);
         let (published, updated) = (date(Field::Published), date(Field::Updated));
         Entry {
-            guid: self.get(Field::Id).map(|id| id.trim().to_owned()).filter(|id| id.len() <= links::MAX_LINK),
+            guid: self.id().map(str::to_owned),
             title: text(Field::Title, MAX_TITLE),
             link: self.get(Field::Link).and_then(|link| links::absolute(link, [])).filter(|link| links::is_web(link)),
             summary: text(Field::Summary, MAX_SUMMARY),
@@ -288,6 +291,16 @@ impl Row {
             categories: self.categories.iter().filter_map(|name| label(name)).collect(),
             language: self.get(Field::Language).and_then(language),
         }
+    }
+
+    /// The outlet's own id. What a table numbers its rows by is none: the next table of the same outlet begins at one again, and its
+    /// items would be taken for those of the first.
+    fn id(&self) -> Option<&str> {
+        let (rank, id) = self.values[Field::Id as usize].as_ref()?;
+        let id = id.trim();
+        let may_count_rows = *rank > NAMED_GUID && id.bytes().all(|byte| byte.is_ascii_digit());
+        let known_otherwise = may_count_rows && self.get(Field::Link).is_some();
+        (id.len() <= links::MAX_LINK && !known_otherwise).then_some(id)
     }
 
     /// The address that stands for its outlet: the feed's, else the site's root, if either is known.

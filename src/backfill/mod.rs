@@ -14,6 +14,7 @@ mod extsort;
 mod feeder;
 mod fields;
 mod lines;
+mod members;
 mod meter;
 mod page;
 mod piece;
@@ -57,7 +58,7 @@ pub use web::{Pages, Rules, Web};
 pub use work::{Window, Work};
 
 use crate::pipeline::{PipelineError, capacity};
-use crate::store::{Batch, SourceState};
+use crate::store::{Batch, SourceCounts, SourceState};
 
 /// What is read, and how.
 pub struct Plan {
@@ -89,9 +90,11 @@ pub async fn read_sources(
 ) -> Result<(), PipelineError> {
     let (sender, pieces) = mpsc::channel(capacity::HISTORY_PIECES);
     let (jobs, limit) = (plan.jobs, plan.limit);
-    let last = plan.resume.iter().map(|(source, state)| (*source, state.position.clone())).collect();
+    let position = |state: &SourceState| serde_json::from_str(&state.position).unwrap_or_default();
+    let last: HashMap<usize, Position> = plan.resume.iter().map(|(&source, state)| (source, position(state))).collect();
     let reading = read_all(plan, work.clone(), sender, stop);
-    let parsing = parse_all(pieces, work, jobs, Ordered { batches, left: limit, last });
+    let begun = last.clone();
+    let parsing = parse_all(pieces, work, jobs, Ordered { batches, left: limit, begun, last });
     tokio::try_join!(reading, parsing).map(|_| ())
 }
 
@@ -233,8 +236,10 @@ struct Ordered {
     batches: mpsc::Sender<Vec<Batch>>,
     /// Items that may still be taken in.
     left: Option<u64>,
+    /// Where sources went on whose next piece has not come yet.
+    begun: HashMap<usize, Position>,
     /// The last position of each source.
-    last: HashMap<usize, String>,
+    last: HashMap<usize, Position>,
 }
 
 impl Ordered {
@@ -242,8 +247,10 @@ impl Ordered {
     async fn pass_on(&mut self, mut bundle: Vec<Batch>) -> bool {
         let mut ends = None;
         for (place, batch) in bundle.iter_mut().enumerate() {
-            let cut = self.cut(batch);
-            self.last.insert(batch.source, batch.position.clone());
+            // This program has written it.
+            let position: Position = serde_json::from_str(&batch.position).unwrap_or_default();
+            let taken = self.pass_over(batch, &position);
+            let cut = self.cut(batch, position, taken);
             for note in &batch.notes {
                 tracing::warn!("{note}");
             }
@@ -256,19 +263,38 @@ impl Ordered {
         self.batches.send(bundle).await.is_ok() && ends.is_none()
     }
 
-    /// Cuts a batch to the items that are left, and then leaves the source where it was before: the next run reads the
-    /// whole piece.
-    fn cut(&mut self, batch: &mut Batch) -> bool {
+    /// Takes out of the piece that an earlier run was cut in what that run has taken in and counted; how many items.
+    fn pass_over(&mut self, batch: &mut Batch, position: &Position) -> u64 {
+        let Some(begun) = self.begun.remove(&batch.source).filter(|begun| begun.taken > 0) else { return 0 };
+        let Position { file, pieces, stamp, .. } = position;
+        if (file, *pieces, *stamp) != (&begun.file, begun.pieces + 1, begun.stamp) {
+            return 0;
+        }
+        let taken = begun.taken.min(batch.sightings.len() as u64);
+        batch.sightings.drain(..taken as usize);
+        batch.counts = SourceCounts { read: batch.sightings.len() as u64, ..SourceCounts::default() };
+        (batch.notes, batch.rejects) = Default::default();
+        taken
+    }
+
+    /// Cuts a batch to the items that are left, and says then that the next run goes on within it. `taken` of its items were known
+    /// before.
+    fn cut(&mut self, batch: &mut Batch, position: Position, taken: u64) -> bool {
         let Some(left) = &mut self.left else { return false };
         let items = batch.sightings.len() as u64;
         let over = items.saturating_sub(*left);
         *left -= items - over;
+        let mut reached = position;
         if over > 0 {
             batch.sightings.truncate((items - over) as usize);
             batch.counts.read -= over;
             batch.done = false;
-            batch.position = self.last.get(&batch.source).cloned().unwrap_or_default();
+            let before = self.last.remove(&batch.source).unwrap_or_default();
+            let pieces = reached.pieces.saturating_sub(1);
+            reached = Position { pieces, taken: taken + items - over, web: before.web, ..reached };
+            batch.position = serde_json::to_string(&reached).unwrap_or_default();
         }
+        self.last.insert(batch.source, reached);
         over > 0 || *left == 0
     }
 }

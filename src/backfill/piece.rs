@@ -16,12 +16,20 @@ pub struct Position {
     pub file: String,
     /// How many pieces of it.
     pub pieces: u64,
+    /// Items of the next piece that have been taken in as well: `--limit` ends anywhere.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken: u64,
     /// What tells this state of the file from others: its length and when it was written, hashed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stamp: Option<u64>,
     /// What a source on the web has still to ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<super::web::Frontier>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it may skip by reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Records in one block of text.
@@ -77,6 +85,8 @@ pub struct Page {
     pub record: u64,
     /// Its first byte within its (unpacked) file.
     pub byte: u64,
+    /// Whether its end is missing, which the next piece tells of.
+    pub torn: bool,
 }
 
 /// What a piece holds.

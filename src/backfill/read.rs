@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::feeder::{Feeder, Gather, Stop};
 use super::fields::FieldMap;
 use super::lines::{Line, Lines};
+use super::members::Members;
 use super::meter::{Bomb, Capped, Caps, Counted};
 use super::piece::{Content, Reject};
 use super::sniff::{self, Format, Packing};
@@ -103,7 +104,7 @@ impl Reading<'_> {
                     self.zip(&name, &spool, depth, false)
                 }
             },
-            Packing::Gzip => self.unpacked(name, flate2::bufread::MultiGzDecoder::new(reader), depth),
+            Packing::Gzip => self.unpacked(name, Members::new(reader), depth),
             Packing::Bzip2 => self.unpacked(name, bzip2::bufread::MultiBzDecoder::new(reader), depth),
             Packing::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(reader).map_err(|error| cut_off(&name, &error, 1))?;
@@ -212,11 +213,15 @@ impl Reading<'_> {
         let mut body = Vec::new();
         let limit = self.limits.document;
         let read = reader.take(limit as u64 + 1).read_to_end(&mut body);
-        read.map_err(|error| cut_off(name, &error, 1))?;
         if body.len() > limit {
             return Err(Stop::trouble(name, "too long", "a document beyond [backfill] max_document"));
         }
-        self.feeder.page(name, body)
+        // What is there of a document is read, whatever becomes of its end.
+        let torn = read.is_err();
+        if !(torn && body.is_empty()) {
+            self.feeder.page(name, body, torn)?;
+        }
+        read.map(drop).map_err(|error| cut_off(name, &error, 1))
     }
 
     fn lines(

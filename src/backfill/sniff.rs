@@ -131,7 +131,8 @@ fn json(text: &[u8], whole: bool) -> Format {
 
 /// Whether an array has a name that lists of items have.
 fn holds_list(start: &[u8]) -> bool {
-    let list = [&b"\"items\""[..], b"\"entries\"", b"\"articles\"", b"\"results\"", b"\"data\"", b"\"posts\""];
+    let list =
+        [&b"\"items\""[..], b"\"entries\"", b"\"articles\"", b"\"results\"", b"\"data\"", b"\"posts\"", b"\"docs\""];
     list.iter().any(|name| {
         memchr::memmem::find_iter(start, name).any(|at| {
             let rest = start[at + name.len()..].trim_ascii_start();

@@ -16,7 +16,7 @@ use super::read::cut_off;
 const BETWEEN: &[u8] = b"\r\n\r\n";
 
 /// The first line of a record, without its version.
-const BEGIN: &[u8] = b"WARC/1.";
+pub const BEGIN: &[u8; 7] = b"WARC/1.";
 
 /// Longest header of a record, bytes: a handful of lines in truth.
 const HEADER: u64 = 64 * 1024;
@@ -80,8 +80,11 @@ struct Header {
 
 impl<R: BufRead> Archive<'_, R> {
     fn next(&mut self) -> Result<Option<Record>, Stop> {
-        let Some(begin) = self.blank_lines()? else { return Ok(None) };
+        let Some((begin, is_record)) = self.blank_lines()? else { return Ok(None) };
         self.record += 1;
+        if !is_record {
+            return self.lost(begin, "no record begins where one must").map(Some);
+        }
         let header = self.header()?;
         let Some(length) = header.length else { return self.lost(begin, "no Content-Length").map(Some) };
         if length > self.limit as u64 {
@@ -107,19 +110,14 @@ impl<R: BufRead> Archive<'_, R> {
         cut_off(self.file, error, self.record)
     }
 
-    /// Passes over blank lines; where the next record begins, or none.
-    fn blank_lines(&mut self) -> Result<Option<u64>, Stop> {
+    /// Passes over blank lines; where the next record begins, or what stands in its place, and which of the two.
+    fn blank_lines(&mut self) -> Result<Option<(u64, bool)>, Stop> {
         loop {
             let at = self.bytes.at;
             match self.bytes.line().map_err(|error| self.cut_off(&error))? {
                 None => return Ok(None),
                 Some(line) if line.trim_ascii().is_empty() => {}
-                Some(line) if line.starts_with(b"WARC/") => return Ok(Some(at)),
-                Some(_) => {
-                    self.record += 1;
-                    let reject = Reject::of(self.file, "broken archive", "no record begins where one must");
-                    return Err(Stop::Trouble(reject.at(self.record, at)));
-                }
+                Some(line) => return Ok(Some((at, line.starts_with(b"WARC/")))),
             }
         }
     }
@@ -155,7 +153,7 @@ impl<R: BufRead> Archive<'_, R> {
             Answer::Other => return Record::Other,
         };
         let (url, at, record) = (header.url, header.at, self.record);
-        Record::Page(Page { url, feed: None, content_type, body, at, record, byte: begin })
+        Record::Page(Page { url, feed: None, content_type, body, at, record, byte: begin, torn: false })
     }
 
     /// A record whose end cannot be told: goes on where the next begins.
@@ -353,6 +351,6 @@ mod tests {
         let archive = record("response", None, &html("one")) + &record("response", None, &html("two"));
         let (seen, trouble) = read(&archive[..archive.len() - 10]);
         assert_eq!((seen, trouble), (vec!["one".into()], Some("cut off")));
-        assert_eq!(read("no archive\n").1, Some("broken archive"));
+        assert_eq!(read("no archive\n").0, ["! 1 no record begins where one must"]);
     }
 }

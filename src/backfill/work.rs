@@ -54,7 +54,7 @@ pub fn batch(piece: Piece, work: &Work, now: DateTime<Utc>) -> Batch {
         Content::Pages(pages) => pages.into_iter().for_each(|page| draft.page(page)),
         Content::Json(records) => draft.rows(&records, |text| json(text, &work.fields)),
         Content::Table(columns, records) => draft.rows(&records, |text| {
-            columns.row(&decode(text, None)).map_err(|error| ("broken row", error)).map(|row| (row, None))
+            columns.row(&decode(text, None)).map_err(|error| ("broken row", error)).map(|row| Some((row, None)))
         }),
         Content::Gkg(records) => draft.rows(&records, gkg),
         Content::Broken(reject) => draft.reject(reject),
@@ -71,14 +71,15 @@ pub fn batch(piece: Piece, work: &Work, now: DateTime<Utc>) -> Batch {
     batch
 }
 
-type Parsed = Result<(Row, Option<DateTime<Utc>>), (&'static str, String)>;
+/// A row and when it was fetched, nothing where a row without a headline is the custom, or what is wrong.
+type Parsed = Result<Option<(Row, Option<DateTime<Utc>>)>, (&'static str, String)>;
 
 fn json(text: &[u8], fields: &FieldMap) -> Parsed {
     let parsed = match std::str::from_utf8(text) {
         Ok(_) => fields::object(text, fields),
         Err(_) => fields::object(decode(text, None).as_bytes(), fields),
     };
-    parsed.map(|row| (row, None)).map_err(|error| ("broken JSON", error.to_string()))
+    parsed.map(|row| Some((row, None))).map_err(|error| ("broken JSON", error.to_string()))
 }
 
 /// GDELT's knowledge graph 2.1: the page's address and, in the extras, its title.
@@ -93,7 +94,8 @@ fn gkg(text: &[u8]) -> Parsed {
         let (_, rest) = extras.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim())
     };
-    let Some(title) = extra("PAGE_TITLE") else { return Err(("no title", (*link).to_owned())) };
+    // Not every page that GDELT has read has one.
+    let Some(title) = extra("PAGE_TITLE") else { return Ok(None) };
     let mut row = Row::default();
     row.put((Field::Title, 0), title);
     row.put((Field::Link, 0), *link);
@@ -102,14 +104,26 @@ fn gkg(text: &[u8]) -> Parsed {
     extra("PAGE_AUTHORS").unwrap_or_default().split(';').for_each(|name| row.put((Field::Author, 0), name));
     let language = cells.get(25).and_then(|info| info.split(';').find_map(|part| part.strip_prefix("srclc:")));
     row.put((Field::Language, 0), language.unwrap_or("en"));
-    Ok((row, crate::parse::dates::parse(date)))
+    Ok(Some((row, crate::parse::dates::parse(date))))
 }
+
+/// The first place where one of `names` stands.
+fn first(start: &str, names: &[&str]) -> Option<usize> {
+    names.iter().filter_map(|name| start.find(name)).min()
+}
+
+/// What a feed begins with, in lower case.
+const FEEDS: [&str; 3] = ["<rss", "<feed", "<rdf:rdf"];
 
 /// Whether a page begins so, in lower case. A feed may quote a whole page in its first entry.
 fn is_web_page(start: &str) -> bool {
-    let first = |names: &[&str]| names.iter().filter_map(|name| start.find(name)).min();
-    let feed = first(&["<rss", "<feed", "<rdf:rdf"]).unwrap_or(usize::MAX);
-    first(&["<html", "<!doctype html"]).is_some_and(|page| page < feed)
+    let feed = first(start, &FEEDS).unwrap_or(usize::MAX);
+    first(start, &["<html", "<!doctype html"]).is_some_and(|page| page < feed)
+}
+
+/// Whether a feed begins so, in lower case.
+fn is_feed(start: &str) -> bool {
+    first(start, &FEEDS).is_some()
 }
 
 /// The batch being made.
@@ -133,10 +147,11 @@ impl Draft<'_> {
         let mut entries: Vec<(usize, Entry, Option<DateTime<Utc>>, Span)> = Vec::with_capacity(records.spans.len());
         for (text, span) in records.iter() {
             match read(text) {
-                Ok((row, at)) => {
+                Ok(Some((row, at))) => {
                     let outlet = self.outlet_of(&row, None);
                     entries.push((outlet, row.entry(), at, span));
                 }
+                Ok(None) => self.batch.counts.passed_over += 1,
                 Err((reason, detail)) => {
                     self.reject(Reject::of(self.file, reason, detail).at(span.record, span.byte).text(text));
                 }
@@ -176,13 +191,21 @@ impl Draft<'_> {
         if sitemap::is_sitemap(&start) {
             return self.sitemap(&page);
         }
-        if is_web_page(&start) {
+        let kind = page.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        // A page may begin with a long comment; that it is one is then said by whoever sent it.
+        if is_web_page(&start) || (page.record > 0 && kind.contains("html") && !is_feed(&start)) {
             return self.article(&page);
+        }
+        if start.contains("<opml") {
+            let note = "a list of feeds (OPML): name the file itself as a source to have them fetched".to_owned();
+            return self.unread(&page, "not followed", note);
         }
         let url = page.url.as_deref().and_then(|url| Url::parse(url).ok());
         let context = Context { content_type: page.content_type.as_deref(), url: url.as_ref() };
         match parse_as_declared(&page.body, &context) {
             Ok(document) => self.feed(document, page),
+            // An archive of the web holds scripts, styles and lists for robots too.
+            Err(_) if page.record > 0 && !kind.contains("xml") => self.batch.counts.passed_over += 1,
             Err(error) => self.unread(&page, "not a feed", error.to_string()),
         }
     }
@@ -191,13 +214,15 @@ impl Draft<'_> {
     fn unread(&mut self, page: &Page, reason: &'static str, detail: String) {
         let reject = Reject::of(self.file, reason, detail);
         match page.record {
+            // That it is cut off is told in the piece behind it.
+            0 if page.torn => {}
             0 => self.failed(reject.text(&page.body)),
             record => self.reject(reject.at(record, page.byte).text(&page.body)),
         }
     }
 
     fn read_whole(&mut self, page: &Page) {
-        self.batch.counts.documents += u64::from(page.record == 0);
+        self.batch.counts.documents += u64::from(page.record == 0 && !page.torn);
     }
 
     fn feed(&mut self, mut document: Document, page: Page) {

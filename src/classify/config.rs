@@ -124,6 +124,11 @@ pub struct ClassifyConfig {
 }
 
 impl ClassifyConfig {
+    /// Whether the linear model scores alone.
+    pub fn is_quick(&self) -> bool {
+        self.scorer == ScorerKind::Linear || !cfg!(feature = "bert")
+    }
+
     /// The threshold that `self` selects from a manifest's, for grade 2.
     pub fn threshold(&self, shipped: &Thresholds) -> f32 {
         match self.threshold {

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::joint::Joint;
 use super::{GRADES, STAGE_NAMES, ScoreError};
 
+/// Tokens that a transformer may be made for: below, nothing but the marks between title and summary would be left, and the base
+/// has no positions beyond.
+pub const READABLE: std::ops::RangeInclusive<usize> = 8..=512;
+
 /// The family of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,6 +132,9 @@ impl Manifest {
                 return Err(bad(format!("temperature = {t} is not above zero")));
             }
         }
+        if let Some(tokens) = manifest.max_tokens.filter(|tokens| !READABLE.contains(tokens)) {
+            return Err(bad(format!("max_tokens = {tokens} is outside 8 to 512, what the base model reads")));
+        }
         manifest.thresholds.check().map_err(bad)?;
         if let Some(rule) = cascade {
             rule.thresholds.check().map_err(bad)?;
@@ -212,5 +219,9 @@ pub(crate) mod tests {
         manifest.temperature = 1.0;
         manifest.thresholds.recall = f32::NAN;
         assert!(parse(&manifest).is_err());
+        for tokens in [0, 7, 513] {
+            manifest = Manifest { max_tokens: Some(tokens), ..sample(Kind::Linear, "f/1", b"") };
+            assert!(parse(&manifest).expect_err("refused").to_string().contains("max_tokens"));
+        }
     }
 }

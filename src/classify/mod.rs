@@ -126,7 +126,7 @@ pub trait Scorer {
     /// Scores every text. A text alone and the same text in a batch get the same score to 1e-4.
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError>;
 
-    /// For each text the two or three spans on which its score rests most; for alerts, since it costs up to twenty scorings.
+    /// For each text the one to three spans on which its score rests most; for alerts, since it costs up to twenty scorings.
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         let spans = scored.iter().map(|scored| reasons::spans(&scored.text)).collect();
         self.explain_by(scored, spans)

@@ -9,6 +9,7 @@ mod discover;
 pub mod exit;
 mod feeds;
 mod flow;
+mod label;
 mod list;
 mod paint;
 mod parse;
@@ -86,7 +87,7 @@ enum Command {
     #[command(after_help = "Example:\n  demarche eval --data held-out.jsonl --json")]
     Eval(crate::eval::EvalArgs),
     /// Grade items by hand, as training data for `train`.
-    #[command(after_help = "Example:\n  demarche label --from-alerts alerts.jsonl --out mine.jsonl")]
+    #[command(after_help = "Example:\n  demarche label --from-alerts --out mine.jsonl")]
     Label(crate::train::label::LabelArgs),
     /// Poll the bundled sample feeds over loopback HTTP and show the alerts.
     Demo(demo::DemoArgs),
@@ -128,12 +129,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             crate::eval::run(&args, &setup.config().model, &mut std::io::stdout().lock())?;
             Ok(Exit::Ok)
         }
-        Command::Label(args) => {
-            let setup = setup::setup(common)?;
-            let (mut keys, mut screen) = (std::io::stdin().lock(), std::io::stdout().lock());
-            crate::train::label::run(&args, &setup.config().model, &mut keys, &mut screen)?;
-            Ok(Exit::Ok)
-        }
+        Command::Label(args) => label::run(common, &args),
         Command::Demo(args) => demo::run(common, args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "demarche", &mut std::io::stdout());

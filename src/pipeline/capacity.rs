@@ -64,8 +64,13 @@ pub const HISTORY_BATCHES: usize = 8 * 1024;
 /// several times its length to parse. Less than that is taken for all of it.
 pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
 
-/// Bundles of batches read ahead while a group is committed and judged: a quarter of a group of full batches.
+/// Bundles of batches read ahead while a group is committed and judged by the transformer: a quarter of a group of full batches. More
+/// takes processors from the transformer, which is what such a run waits for.
 pub const HISTORY_AHEAD: usize = 16;
+
+/// The same where the quick model judges alone: a group of full batches, so that no worker waits while the store commits. More only
+/// takes memory.
+pub const HISTORY_AHEAD_QUICK: usize = 64;
 
 /// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

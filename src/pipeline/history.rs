@@ -35,6 +35,8 @@ pub struct History {
     pub taken: Box<Taken>,
     /// Items that share one transaction.
     pub group: usize,
+    /// Whether the quick model judges alone.
+    pub quick: bool,
 }
 
 /// What a group holds so far. When it is full depends on the sources and the model alone.
@@ -107,7 +109,8 @@ pub fn feed_history(
     source: impl FnOnce(mpsc::Sender<Vec<Batch>>) -> BoxFuture<'static, Result<(), PipelineError>>,
     stop: &CancellationToken,
 ) -> Stages {
-    let (sender, batches) = mpsc::channel(capacity::HISTORY_AHEAD);
+    let ahead = if history.quick { capacity::HISTORY_AHEAD_QUICK } else { capacity::HISTORY_AHEAD };
+    let (sender, batches) = mpsc::channel(ahead);
     let mut stages = Stages::new(stop.clone());
     stages.spawn("read", source(sender));
     let tally = flow.tally.clone();

@@ -57,7 +57,8 @@ impl Labelled {
         Identity::of(&[&self.title, &self.summary])
     }
 
-    fn both(&self) -> (&str, &str) {
+    /// Title and summary.
+    pub fn both(&self) -> (&str, &str) {
         (&self.title, &self.summary)
     }
 }
@@ -94,6 +95,17 @@ pub enum DataError {
         "keep a tenth of the data out to measure on: there are too few items of each grade; name a file with --dev"
     )]
     TooFew,
+    /// All that is measured on is alike.
+    #[error(
+        "choose and calibrate: of {items} items to measure on, {negotiations} are negotiations (grade 2); there must be some of \
+         both kinds"
+    )]
+    OneSided {
+        /// Items.
+        items: usize,
+        /// Of grade 2.
+        negotiations: usize,
+    },
     /// An item is in two training files, where it would count twice, or with two grades.
     #[error("train on {first} and {second}: item {id} (\"{title}\") is in both, {same}; remove it from one")]
     Twice {

@@ -20,8 +20,9 @@ pub struct LabelArgs {
     /// Items to label, one JSON object a line with title and summary
     #[arg(value_name = "FILE", required_unless_present = "from_alerts")]
     pub file: Option<PathBuf>,
-    /// Label alerts from this alert file instead
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    /// Label alerts instead: of this alert file or, if none is named, of the configured one; files that it was rotated into
+    /// are read too
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", conflicts_with = "file")]
     pub from_alerts: Option<PathBuf>,
     /// Where the labels go; what is in it already is not asked again
     #[arg(long, value_name = "FILE")]
@@ -77,18 +78,15 @@ struct AlertItem {
 
 /// Asks about every item that has no label yet: keys 0, 1, 2 (then the stage), s skip, u undo, q quit.
 pub fn run(
-    args: &LabelArgs,
+    items: &[Labelled],
+    out: &Path,
     config: &ClassifyConfig,
     keys: &mut dyn BufRead,
     screen: &mut dyn Write,
 ) -> Result<(), LabelError> {
-    let items = match &args.from_alerts {
-        Some(path) => read(path, true)?,
-        None => read(&args.file.clone().unwrap_or_default(), false)?,
-    };
-    let mut session = Session { items: &items, labels: Labels::open(&args.out)?, at: 0, steps: Vec::new() };
+    let mut session = Session { items, labels: Labels::open(out)?, at: 0, steps: Vec::new() };
     let mut scorer = crate::classify::build(config)?;
-    let failed = |source| LabelError::Io { path: args.out.clone(), source };
+    let failed = |source| LabelError::Io { path: out.to_owned(), source };
     while let Some(item) = session.next() {
         show(item, scorer.as_mut(), session.left(), screen)?.map_err(failed)?;
         match ask(keys, screen).map_err(failed)? {
@@ -101,13 +99,32 @@ pub fn run(
             Answer::Quit => break,
         }
     }
-    writeln!(screen, "{} labels in {}", session.labels.count, args.out.display()).map_err(failed)
+    writeln!(screen, "{} labels in {}", session.labels.count, out.display()).map_err(failed)
 }
 
-/// Items with an id, a title and an empty grade.
-fn read(path: &Path, alerts: bool) -> Result<Vec<Labelled>, DataError> {
+/// The items of a file, with an empty grade.
+///
+/// # Errors
+/// A line that is no item, or a file without any.
+pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
+    some(path, data::lines(path)?, false)
+}
+
+/// The items of alerts, `lines` of the file at `path`.
+///
+/// # Errors
+/// As of [`read`].
+pub fn of_alerts(path: &Path, lines: &[String]) -> Result<Vec<Labelled>, DataError> {
+    some(path, (1..).zip(lines.iter().cloned()).map(Ok), true)
+}
+
+fn some(
+    path: &Path,
+    lines: impl Iterator<Item = Result<(usize, String), DataError>>,
+    alerts: bool,
+) -> Result<Vec<Labelled>, DataError> {
     let mut items = Vec::new();
-    for line in data::lines(path)? {
+    for line in lines {
         let (number, line) = line?;
         let bad = |reason: String| DataError::Line { path: path.into(), line: number, reason };
         let value: Value = serde_json::from_str(&line).map_err(|error| bad(data::reason(&error)))?;
@@ -369,11 +386,15 @@ mod tests {
     fn try_session(dir: &Path, items: &str, keys: &[u8]) -> Result<String, LabelError> {
         let file = dir.join("items.jsonl");
         std::fs::write(&file, items).expect("written");
-        let args = LabelArgs { file: Some(file), from_alerts: None, out: dir.join("mine.jsonl") };
         let config = ClassifyConfig { scorer: ScorerKind::Linear, ..shipped() };
         let (mut keys, mut screen) = (keys, Vec::new());
-        run(&args, &config, &mut keys, &mut screen)?;
+        run(&read(&file)?, &dir.join("mine.jsonl"), &config, &mut keys, &mut screen)?;
         Ok(String::from_utf8(screen).expect("text"))
+    }
+
+    fn alerts(file: &Path) -> Result<Vec<Labelled>, DataError> {
+        let lines: Result<Vec<_>, _> = super::super::data::lines(file)?.map(|line| line.map(|(_, text)| text)).collect();
+        of_alerts(file, &lines?)
     }
 
     fn session(dir: &Path, keys: &str) -> String {
@@ -491,9 +512,9 @@ mod tests {
              {\"schema\":\"demarche.alert/1\",\"item\":{\"id\":\"x\",\"title\":\"t\"},\"feed\":{\"title\":\"The Wire\"}}\n\
              {\"schema\":\"demarche.alert/1\",\"item\":{\"id\":\"y\",\"title\":\"u\"},\"feed\":{\"title\":null}}\n";
         std::fs::write(&file, lines).expect("written");
-        let sources: Vec<String> = read(&file, true).expect("reads").into_iter().map(|item| item.source).collect();
+        let sources: Vec<String> = alerts(&file).expect("reads").into_iter().map(|item| item.source).collect();
         assert_eq!(sources, ["The Wire", ""]);
-        assert!(read(&file, false).expect_err("no item").to_string().contains("read line 1 of"));
+        assert!(read(&file).expect_err("no item").to_string().contains("read line 1 of"));
     }
 
     #[test]
@@ -502,9 +523,9 @@ mod tests {
         let file = dir.path().join("alerts.jsonl");
         let alert = "{\"schema\":\"demarche.alert/1\",\"item\":{\"id\":\"x\",\"title\":\"t\",\"published\":\"2026-06-01T10:00:00Z\"}}";
         std::fs::write(&file, alert).expect("written");
-        let items = read(&file, true).expect("reads");
+        let items = alerts(&file).expect("reads");
         assert_eq!((items[0].id.as_str(), items[0].title.as_str(), items[0].date.as_str()), ("x", "t", "2026-06-01"));
         std::fs::write(&file, "{\"summary\":\"s\"}").expect("written");
-        assert!(read(&file, true).expect_err("refused").to_string().contains("line 1"));
+        assert!(alerts(&file).expect_err("refused").to_string().contains("line 1"));
     }
 }

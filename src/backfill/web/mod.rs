@@ -108,8 +108,12 @@ impl Visit<'_> {
             Content::Pages(pages) => pages.iter().map(|page| page.body.len() as u64).sum(),
             _ => 0,
         };
-        let position =
-            Position { file: ask.feed.clone(), pieces: self.sent, stamp: None, web: Some(self.frontier.clone()) };
+        let position = Position {
+            file: ask.feed.clone(),
+            pieces: self.sent,
+            web: Some(self.frontier.clone()),
+            ..Position::default()
+        };
         let file: Arc<str> = public_url(&ask.url).into();
         let piece = Piece { source: self.source, file, position, done, bytes, content };
         self.pieces.send(Bundle { pieces: vec![piece], room: None }).await.map_err(|_| Stop::Halt)
@@ -216,7 +220,16 @@ impl Visit<'_> {
             _ => None,
         };
         let url = Some(answer.final_url.into());
-        Ok(Some(Content::Pages(vec![Page { url, feed, content_type, body: body.into(), at, record: 0, byte: 0 }])))
+        Ok(Some(Content::Pages(vec![Page {
+            url,
+            feed,
+            content_type,
+            body: body.into(),
+            at,
+            record: 0,
+            byte: 0,
+            torn: false,
+        }])))
     }
 }
 

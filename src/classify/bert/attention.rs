@@ -2,6 +2,7 @@
 //! copies and calls for matrices that small five times what the arithmetic takes.
 
 use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
 use tch::Tensor;
 
 use super::super::ScoreError;
@@ -43,8 +44,9 @@ struct Work {
 }
 
 /// One head of one text: the columns from `head` on.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+fma", "x86_64+avx2+fma"))]
 fn head_of(text: &[f32], out: &mut [f32], width: usize, head: usize, work: &mut Work) {
+    const FUSED: bool = target_cfg_f!(target_feature = "fma");
     let length = out.len() / width;
     let padded = length.next_multiple_of(LANES);
     work.keys.resize(WIDTH * padded, 0.0);
@@ -58,13 +60,13 @@ fn head_of(text: &[f32], out: &mut [f32], width: usize, head: usize, work: &mut 
     for first in (0..length).step_by(ROWS) {
         // The last of a text are computed more than once when fewer are left.
         let tokens: [usize; ROWS] = std::array::from_fn(|row| (first + row).min(length - 1));
-        score(tokens.map(|token| &text[token * 3 * width + queries..][..WIDTH]), &work.keys, &mut work.scores);
+        score::<FUSED>(tokens.map(|token| &text[token * 3 * width + queries..][..WIDTH]), &work.keys, &mut work.scores);
         let mut shares = [0.0_f32; ROWS];
         for (share, scores) in shares.iter_mut().zip(work.scores.chunks_exact_mut(padded)) {
             *share = 1.0 / exponents(scores, length);
         }
         for from in (0..WIDTH).step_by(LANES) {
-            let mixed = mix(&text[values + from..], 3 * width, &work.scores, length);
+            let mixed = mix::<FUSED>(&text[values + from..], 3 * width, &work.scores, length);
             for row in 0..ROWS {
                 let out = &mut out[tokens[row] * width + head + from..][..LANES];
                 (0..LANES).for_each(|i| out[i] = mixed[row][i] * shares[row]);
@@ -73,10 +75,13 @@ fn head_of(text: &[f32], out: &mut [f32], width: usize, head: usize, work: &mut 
     }
 }
 
-/// A vector of numbers with a multiple of another added.
+/// Adds a multiple of a vector of numbers; in one step if it is `FUSED`, which without an instruction for it would be a call. (Here
+/// and in what calls it, loops and not closures: those are not compiled for the processor.)
 #[inline(always)] // compiled for the same processor as its caller, as is what follows
-fn plus(sum: [f32; LANES], many: f32, of: &[f32; LANES]) -> [f32; LANES] {
-    std::array::from_fn(|i| sum[i] + many * of[i])
+fn add<const FUSED: bool>(sum: &mut [f32; LANES], many: f32, of: &[f32; LANES]) {
+    for i in 0..LANES {
+        sum[i] = if FUSED { many.mul_add(of[i], sum[i]) } else { sum[i] + many * of[i] };
+    }
 }
 
 /// The vector that begins at a place.
@@ -87,13 +92,15 @@ fn vector(numbers: &[f32], at: usize) -> &[f32; LANES] {
 
 /// The products of some queries with all keys.
 #[inline(always)]
-fn score(queries: [&[f32]; ROWS], keys: &[f32], scores: &mut [f32]) {
+fn score<const FUSED: bool>(queries: [&[f32]; ROWS], keys: &[f32], scores: &mut [f32]) {
     let padded = scores.len() / ROWS;
     for from in (0..padded).step_by(LANES) {
         let mut sums = [[0.0_f32; LANES]; ROWS];
         for (n, keys) in keys.chunks_exact(padded).enumerate() {
             let keys = vector(keys, from);
-            (0..ROWS).for_each(|row| sums[row] = plus(sums[row], queries[row][n], keys));
+            for row in 0..ROWS {
+                add::<FUSED>(&mut sums[row], queries[row][n], keys);
+            }
         }
         (0..ROWS).for_each(|row| scores[row * padded + from..][..LANES].copy_from_slice(&sums[row]));
     }
@@ -101,12 +108,14 @@ fn score(queries: [&[f32]; ROWS], keys: &[f32], scores: &mut [f32]) {
 
 /// The first numbers of all values, of which there is one every `step`, by the weights of some tokens.
 #[inline(always)]
-fn mix(values: &[f32], step: usize, weights: &[f32], length: usize) -> [[f32; LANES]; ROWS] {
+fn mix<const FUSED: bool>(values: &[f32], step: usize, weights: &[f32], length: usize) -> [[f32; LANES]; ROWS] {
     let padded = weights.len() / ROWS;
     let mut sums = [[0.0_f32; LANES]; ROWS];
     for token in 0..length {
         let value = vector(values, token * step);
-        (0..ROWS).for_each(|row| sums[row] = plus(sums[row], weights[row * padded + token], value));
+        for row in 0..ROWS {
+            add::<FUSED>(&mut sums[row], weights[row * padded + token], value);
+        }
     }
     sums
 }

@@ -85,6 +85,10 @@ impl Network {
 
     /// Lays the tuned tensors of `package` over the base. All that `tuned_layers` promises must be there.
     pub fn overlay(&mut self, package: &Package, tuned_layers: usize) -> Result<(), ScoreError> {
+        if tuned_layers > self.layers {
+            let reason = format!("tuned_layers = {tuned_layers}, but the base has {}", self.layers);
+            return Err(ScoreError::Manifest { model: package.name.clone(), reason });
+        }
         let tensors = package.tensors()?;
         for (name, mut variable) in self.vs.variables() {
             if !is_tuned(&name, self.layers, tuned_layers) {

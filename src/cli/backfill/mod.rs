@@ -64,7 +64,7 @@ pub struct BackfillArgs {
     #[arg(long)]
     dry_run: bool,
     /// Write what cannot be read to this file, a JSON line each, with its place.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     rejects: Option<PathBuf>,
     /// Write the alerts by published time, once all sources are read, instead of as they come.
     #[arg(long)]
@@ -244,11 +244,11 @@ impl Backfill {
             own: own.to_vec(),
             web: self.sources.iter().any(|source| source.feeds().is_some()).then(|| web(setup, args)).transpose()?,
         };
-        let rejects = args.rejects.as_deref().filter(|_| !args.dry_run);
-        let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
+        let rejects = args.rejects.as_deref().map(|path| Rejects::open(path, resume.rejects)).transpose()?;
         let live = live.clone();
         let taken = Box::new(move |batch: &Batch, counts: &SourceCounts| live.taken(batch.source, counts, batch.done));
-        let history = History { run: self.run, rejects, taken, group: config.backfill.group };
+        let quick = config.model.is_quick();
+        let history = History { run: self.run, rejects, taken, group: config.backfill.group, quick };
         let (work, stopping) = (Arc::new(work), stop.clone());
         Ok(feed_history(flow, history, |batches| read_sources(plan, work, batches, stopping).boxed(), stop))
     }

@@ -8,7 +8,9 @@ use super::lessons::Lessons;
 use super::tune::State;
 use crate::classify::ScoreError;
 use crate::classify::bert::inference;
+use crate::classify::package::MANIFEST;
 use crate::train::TrainArgs;
+use crate::train::data::Labelled;
 
 /// File name inside the run's directory.
 const FILE: &str = "checkpoint.safetensors";
@@ -20,8 +22,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn of(args: &TrainArgs, lessons: &Lessons<'_>) -> Self {
-        Self { path: args.out.join(FILE), run: fingerprint(args, lessons) }
+    pub(super) fn of(args: &TrainArgs, lessons: &Lessons<'_>, dev: &[Labelled]) -> Self {
+        Self { path: args.out.join(FILE), run: fingerprint(args, lessons, dev) }
     }
 
     /// Reads the state of the same run back, if there is any; `state` is a fresh one.
@@ -82,10 +84,16 @@ impl Checkpoint {
 }
 
 /// Everything that decides how the run goes on.
-fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>) -> Vec<i64> {
+fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>, dev: &[Labelled]) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
     let settings = (args.seed, args.layers, args.epochs, args.batch, args.max_tokens, &args.base);
     hasher.update(format!("{settings:?} {:?} {}", args.lr.map(f64::to_bits), args.hide.to_bits()).as_bytes());
+    // The manifest has the hash of the weights. One that cannot be read has been refused before.
+    let base = args.base.as_ref().and_then(|dir| std::fs::read(dir.join(MANIFEST)).ok());
+    hasher.update(&base.unwrap_or_default());
     lessons.fingerprint(&mut hasher);
+    for item in dev {
+        hasher.update(format!("{:?} {}\n", item.both(), item.grade).as_bytes());
+    }
     hasher.finalize().as_bytes().iter().map(|&byte| i64::from(byte)).collect()
 }

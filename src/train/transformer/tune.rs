@@ -7,11 +7,11 @@ use super::checkpoint::Checkpoint;
 use super::lessons::Lessons;
 use super::{batches, hide, predict, schedule};
 use crate::classify::bert::{Batch, Encoded, Network};
-use crate::classify::{ScoreError, softmax};
+use crate::classify::softmax;
 use crate::eval::metrics::average_precision;
 use crate::train::data::Labelled;
 use crate::train::progress::{Progress, say};
-use crate::train::{Rng, TrainArgs};
+use crate::train::{Rng, TrainArgs, TrainError};
 
 /// Share of the running mean of the weights that stays at each step: it looks back some 200 steps, which evens out what
 /// single batches pull at. The mean is what is measured and kept.
@@ -101,9 +101,9 @@ pub(super) fn fine_tune(
     stage_weights: &Tensor,
     (dev_texts, dev): (&[Encoded], &[Labelled]),
     args: &TrainArgs,
-) -> Result<(), ScoreError> {
+) -> Result<(), TrainError> {
     let epochs = args.epochs.unwrap_or(super::EPOCHS);
-    let checkpoint = Checkpoint::of(args, train);
+    let checkpoint = Checkpoint::of(args, train, dev);
     let mut state = State::new(network);
     if checkpoint.restore(&mut state)? {
         say(&format!("going on after epoch {}", state.epoch));
@@ -133,7 +133,7 @@ fn epoch(
     state: &mut State,
     epochs: usize,
     args: &TrainArgs,
-) -> Result<(), ScoreError> {
+) -> Result<(), TrainError> {
     let seed = args.seed.wrapping_mul(1_000).wrapping_add(state.epoch as u64);
     tch::manual_seed(seed as i64);
     let total = epochs * train.texts.len().div_ceil(args.batch);
@@ -145,10 +145,14 @@ fn epoch(
         adamw::zero_grad(&mut state.variables);
         let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
         let loss = train.loss(&batch, &grades, &stages, stage_weights);
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { step: state.step });
+        }
         loss.backward();
         let rate = args.lr.unwrap_or(super::RATE) * schedule(state.step, total);
         state.step(rate);
-        let note = format!("epoch {} of {epochs}, loss {:.3}", state.epoch + 1, loss.double_value(&[]));
+        let note = format!("epoch {} of {epochs}, loss {value:.3}", state.epoch + 1);
         progress.advance(batch.len(), &note);
     }
     state.epoch += 1;
@@ -248,7 +252,7 @@ mod tests {
         let (args, items) = (args(dir.path().into()), items());
         let (network, texts) = start(&items);
         let (lessons, weights) = lessons(&items, &texts);
-        let checkpoint = Checkpoint::of(&args, &lessons);
+        let checkpoint = Checkpoint::of(&args, &lessons, &items);
         let mut unbroken = State::new(&network);
         let untrained = sums(&unbroken);
         epoch(&network, &lessons, &weights, &mut unbroken, 2, &args).expect("trains");
@@ -273,10 +277,10 @@ mod tests {
         let (lessons, _) = lessons(&items, &texts);
         let mut state = State::new(&network);
         let mut args = args(dir.path().into());
-        Checkpoint::of(&args, &lessons).save(&state).expect("saves");
+        Checkpoint::of(&args, &lessons, &items).save(&state).expect("saves");
         args.seed = 2;
         let complaint = |state: &mut State| {
-            let error = Checkpoint::of(&args, &lessons).restore(state).expect_err("refused").to_string();
+            let error = Checkpoint::of(&args, &lessons, &items).restore(state).expect_err("refused").to_string();
             assert!(error.contains("checkpoint.safetensors") && error.contains("--out"), "{error}");
             error
         };

@@ -184,7 +184,7 @@ fn a_limited_run_goes_on_within_a_file_until_all_is_read() {
 fn rows_that_are_numbered_are_not_taken_for_those_of_the_next_table() {
     let history = History::new();
     let table = |ids: [usize; 2]| {
-        let row = |(n, id): (usize, usize)| format!("{n},{},https://o.example/{id}\n", talks(id));
+        let row = |(n, id): (usize, usize)| format!("{n},\"{}\",https://o.example/{id}\n", talks(id));
         format!("id,title,url\n{}", (1..).zip(ids).map(row).collect::<String>())
     };
     history.file("1.csv", table([10, 20]));

@@ -13,10 +13,10 @@ pub(super) fn run(common: &Common, args: &LabelArgs) -> anyhow::Result<Exit> {
     let items = match &args.from_alerts {
         None => label::read(&args.file.clone().unwrap_or_default())?,
         Some(path) => {
-            let path = if path.as_os_str().is_empty() { &setup.alert_file() } else { path };
+            let path = path.clone().unwrap_or_else(|| setup.alert_file());
             let mut lines = Vec::new();
-            each(path, |line| lines.push(line.line))?;
-            label::of_alerts(path, &lines)?
+            each(&path, |line| lines.push(line.line))?;
+            label::of_alerts(&path, &lines)?
         }
     };
     let input = std::io::stdin();

@@ -22,8 +22,8 @@ pub struct LabelArgs {
     pub file: Option<PathBuf>,
     /// Label alerts instead: of this alert file or, if none is named, of the configured one; files that it was rotated into
     /// are read too
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", conflicts_with = "file")]
-    pub from_alerts: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "file")]
+    pub from_alerts: Option<Option<PathBuf>>,
     /// Where the labels go; what is in it already is not asked again
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -393,7 +393,8 @@ mod tests {
     }
 
     fn alerts(file: &Path) -> Result<Vec<Labelled>, DataError> {
-        let lines: Result<Vec<_>, _> = super::super::data::lines(file)?.map(|line| line.map(|(_, text)| text)).collect();
+        let lines: Result<Vec<_>, _> =
+            super::super::data::lines(file)?.map(|line| line.map(|(_, text)| text)).collect();
         of_alerts(file, &lines?)
     }
 

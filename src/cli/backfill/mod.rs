@@ -63,8 +63,8 @@ pub struct BackfillArgs {
     /// Count what a run would find; nothing is written or remembered.
     #[arg(long)]
     dry_run: bool,
-    /// Write what cannot be read to this file, a JSON line each, with its place.
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    /// Write what cannot be read to this file, a JSON line each, with its place; a dry run only counts it.
+    #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// Write the alerts by published time, once all sources are read, instead of as they come.
     #[arg(long)]
@@ -244,7 +244,8 @@ impl Backfill {
             own: own.to_vec(),
             web: self.sources.iter().any(|source| source.feeds().is_some()).then(|| web(setup, args)).transpose()?,
         };
-        let rejects = args.rejects.as_deref().map(|path| Rejects::open(path, resume.rejects)).transpose()?;
+        let rejects = args.rejects.as_deref().filter(|_| !args.dry_run);
+        let rejects = rejects.map(|path| Rejects::open(path, resume.rejects)).transpose()?;
         let live = live.clone();
         let taken = Box::new(move |batch: &Batch, counts: &SourceCounts| live.taken(batch.source, counts, batch.done));
         let quick = config.model.is_quick();

@@ -68,9 +68,9 @@ pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
 /// takes processors from the transformer, which is what such a run waits for.
 pub const HISTORY_AHEAD: usize = 16;
 
-/// The same where the quick model judges alone: a group of full batches, so that no worker waits while the store commits. More only
-/// takes memory.
-pub const HISTORY_AHEAD_QUICK: usize = 64;
+/// The same where the quick model judges alone: half a group of full batches, so that no worker waits while the store commits. More
+/// only takes memory.
+pub const HISTORY_AHEAD_QUICK: usize = 32;
 
 /// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

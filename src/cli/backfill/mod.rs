@@ -72,7 +72,7 @@ pub struct BackfillArgs {
     /// Write what was found to this file as one page: alerts by time, stage, story and feed.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Pieces parsed at once; as many as there are processors if left out.
+    /// Pieces parsed at once; if left out as many as there are processors, and one more where the linear model scores alone.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     jobs: Option<u16>,
     /// Start anew although an earlier run was broken off.
@@ -238,7 +238,7 @@ impl Backfill {
         let plan = Plan {
             sources: self.sources.clone(),
             limits: Limits { record: bytes(backfill.max_record), document: bytes(backfill.max_document), caps },
-            jobs: args.jobs.map_or_else(jobs, usize::from),
+            jobs: args.jobs.map_or_else(|| jobs(config.model.is_quick()), usize::from),
             limit: args.limit,
             resume: resume.sources.clone(),
             own: own.to_vec(),
@@ -301,6 +301,7 @@ fn web(setup: &Setup, args: &BackfillArgs) -> anyhow::Result<Web> {
     })
 }
 
-fn jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// One for each processor, and one more where no transformer wants them: while one hands over, the next is at work.
+fn jobs(quick: bool) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) + usize::from(quick)
 }

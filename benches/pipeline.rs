@@ -111,7 +111,7 @@ fn run(documents: &Path) -> Totals {
         let run = Identity::of(&["bench"]);
         store.call(move |store| store.begin_history(run, chrono::Utc::now())).await.expect("a run begun");
         drop(store);
-        let history = History { run, rejects: None, taken: Box::new(|_, _| {}), group: 16 * 1024 };
+        let history = History { run, rejects: None, taken: Box::new(|_, _| {}), group: 16 * 1024, quick: true };
         let reading = stop.clone();
         let read = |batches| read_sources(plan, work, batches, reading).boxed();
         feed_history(flow, history, read, &stop).join(Duration::from_secs(60)).await.expect("a run to its end");

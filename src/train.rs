@@ -12,6 +12,8 @@ mod write;
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
+
 use crate::classify::manifest::READABLE;
 use crate::classify::{ClassifyConfig, ScoreError};
 use crate::eval::metrics;
@@ -61,7 +63,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Upper layers to tune, 0 to 6; 0 trains the heads alone (transformer)
-    #[arg(long, default_value_t = 6, value_parser = layers)]
+    #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<usize>::new().range(0..=6))]
     pub layers: usize,
     /// Times through the data at most [default: 4; heads alone 60; linear 15]
     #[arg(long)]
@@ -79,11 +81,6 @@ pub struct TrainArgs {
     /// (transformer)
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub hide: f64,
-}
-
-fn layers(text: &str) -> Result<usize, String> {
-    let layers = text.parse::<usize>().ok().filter(|layers| *layers <= 6);
-    layers.ok_or_else(|| "the base has 6 layers: give 0 to 6".into())
 }
 
 /// The families of models.

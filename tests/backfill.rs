@@ -8,7 +8,7 @@ mod program;
 use std::io::Write;
 use std::process::Stdio;
 
-use history::{History, gzip, items, read_counts, sums_hold};
+use history::{History, answer, gzip, items, read_counts, sums_hold};
 use program::{rss, talks, weather};
 use serde_json::json;
 
@@ -110,14 +110,7 @@ fn web_archives_give_articles() {
             json!({"@type": "NewsArticle", "headline": title, "datePublished": "2024-05-01T10:00:00Z", "description": "Lead"})
         )
     };
-    let record = |id: usize, body: &str| {
-        let block = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{body}");
-        format!(
-            "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/{id}\r\nWARC-Date: 2024-05-02T00:00:00Z\r\n\
-             Content-Length: {}\r\n\r\n{block}\r\n\r\n",
-            block.len()
-        )
-    };
+    let record = |id: usize, body: &str| answer(id, "text/html; charset=utf-8", body);
     let history = History::new();
     let records =
         [record(1, &page(&talks(1))), record(2, "<html><title>Contact</title>"), record(3, &page(&weather(3)))];

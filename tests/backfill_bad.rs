@@ -8,7 +8,7 @@ mod program;
 use std::io::Write;
 use std::path::Path;
 
-use history::{History, gzip, item, items, read_counts, sums_hold};
+use history::{History, answer, gzip, item, items, read_counts, sums_hold};
 use program::{rss, talks};
 use serde_json::{Value, json};
 
@@ -301,16 +301,6 @@ fn what_is_there_of_a_document_is_read_though_its_end_is_missing() {
     assert_eq!(counts["sources"][0]["reasons"], json!({"cut off": 2}));
     let titles = history.titles();
     assert!(titles.contains(&talks(1)) && titles.contains(&talks(2)), "{titles:?}");
-}
-
-/// One record of a web archive.
-fn answer(id: usize, kind: &str, body: &str) -> String {
-    let block = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n{body}");
-    format!(
-        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/{id}\r\nWARC-Date: 2024-05-02T00:00:00Z\r\n\
-         Content-Length: {}\r\n\r\n{block}\r\n\r\n",
-        block.len()
-    )
 }
 
 fn article(id: usize) -> String {

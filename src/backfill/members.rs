@@ -134,7 +134,12 @@ impl<R: BufRead> Read for Back<R> {
 
 impl<R: BufRead> BufRead for Back<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.back.is_empty() { self.reader.fill_buf() } else { Ok(self.back) }
+        if !self.back.is_empty() {
+            return Ok(self.back);
+        }
+        // A read that a signal interrupts is made again here: a decoder that has failed is not asked again.
+        while self.reader.fill_buf().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
+        self.reader.fill_buf()
     }
 
     fn consume(&mut self, amount: usize) {

@@ -90,10 +90,11 @@ pub async fn read_sources(
 ) -> Result<(), PipelineError> {
     let (sender, pieces) = mpsc::channel(capacity::HISTORY_PIECES);
     let (jobs, limit) = (plan.jobs, plan.limit);
-    let position = |state: &SourceState| serde_json::from_str(&state.position).unwrap_or_default();
-    let last: HashMap<usize, Position> = plan.resume.iter().map(|(&source, state)| (source, position(state))).collect();
+    let last: HashMap<usize, String> =
+        plan.resume.iter().map(|(source, state)| (*source, state.position.clone())).collect();
+    let begun = last.iter().map(|(source, position)| (*source, Position::parse(position)));
+    let begun = begun.filter(|(_, position)| position.taken > 0).collect();
     let reading = read_all(plan, work.clone(), sender, stop);
-    let begun = last.clone();
     let parsing = parse_all(pieces, work, jobs, Ordered { batches, left: limit, begun, last });
     tokio::try_join!(reading, parsing).map(|_| ())
 }
@@ -110,8 +111,7 @@ async fn read_all(
         if state.done || pieces.is_closed() || stop.is_cancelled() {
             continue;
         }
-        // A position that cannot be read is as none: all is read again, and known.
-        let position: Position = serde_json::from_str(&state.position).unwrap_or_default();
+        let position = Position::parse(&state.position);
         if let (Some(feeds), Some(web)) = (source.feeds(), &plan.web) {
             let (pieces, stop, frontier) = (pieces.clone(), stop.clone(), position.web.unwrap_or_default());
             let visit = Visit { web, source: index, pieces, stop, frontier, sent: position.pieces };
@@ -236,10 +236,10 @@ struct Ordered {
     batches: mpsc::Sender<Vec<Batch>>,
     /// Items that may still be taken in.
     left: Option<u64>,
-    /// Where sources went on whose next piece has not come yet.
+    /// Where an earlier run was cut within a piece that has not come yet.
     begun: HashMap<usize, Position>,
     /// The last position of each source.
-    last: HashMap<usize, Position>,
+    last: HashMap<usize, String>,
 }
 
 impl Ordered {
@@ -247,10 +247,8 @@ impl Ordered {
     async fn pass_on(&mut self, mut bundle: Vec<Batch>) -> bool {
         let mut ends = None;
         for (place, batch) in bundle.iter_mut().enumerate() {
-            // This program has written it.
-            let position: Position = serde_json::from_str(&batch.position).unwrap_or_default();
-            let taken = self.pass_over(batch, &position);
-            let cut = self.cut(batch, position, taken);
+            let taken = self.pass_over(batch);
+            let cut = self.cut(batch, taken);
             for note in &batch.notes {
                 tracing::warn!("{note}");
             }
@@ -264,10 +262,10 @@ impl Ordered {
     }
 
     /// Takes out of the piece that an earlier run was cut in what that run has taken in and counted; how many items.
-    fn pass_over(&mut self, batch: &mut Batch, position: &Position) -> u64 {
-        let Some(begun) = self.begun.remove(&batch.source).filter(|begun| begun.taken > 0) else { return 0 };
-        let Position { file, pieces, stamp, .. } = position;
-        if (file, *pieces, *stamp) != (&begun.file, begun.pieces + 1, begun.stamp) {
+    fn pass_over(&mut self, batch: &mut Batch) -> u64 {
+        let Some(begun) = self.begun.remove(&batch.source) else { return 0 };
+        let Position { file, pieces, stamp, .. } = Position::parse(&batch.position);
+        if (file, pieces, stamp) != (begun.file, begun.pieces + 1, begun.stamp) {
             return 0;
         }
         let taken = begun.taken.min(batch.sightings.len() as u64);
@@ -279,22 +277,21 @@ impl Ordered {
 
     /// Cuts a batch to the items that are left, and says then that the next run goes on within it. `taken` of its items were known
     /// before.
-    fn cut(&mut self, batch: &mut Batch, position: Position, taken: u64) -> bool {
+    fn cut(&mut self, batch: &mut Batch, taken: u64) -> bool {
         let Some(left) = &mut self.left else { return false };
         let items = batch.sightings.len() as u64;
         let over = items.saturating_sub(*left);
         *left -= items - over;
-        let mut reached = position;
         if over > 0 {
             batch.sightings.truncate((items - over) as usize);
             batch.counts.read -= over;
             batch.done = false;
-            let before = self.last.remove(&batch.source).unwrap_or_default();
-            let pieces = reached.pieces.saturating_sub(1);
-            reached = Position { pieces, taken: taken + items - over, web: before.web, ..reached };
-            batch.position = serde_json::to_string(&reached).unwrap_or_default();
+            let reached = Position::parse(&batch.position);
+            let web = self.last.get(&batch.source).and_then(|before| Position::parse(before).web);
+            let (pieces, taken) = (reached.pieces.saturating_sub(1), taken + items - over);
+            batch.position = Position { pieces, taken, web, ..reached }.text();
         }
-        self.last.insert(batch.source, reached);
+        self.last.insert(batch.source, batch.position.clone());
         over > 0 || *left == 0
     }
 }

@@ -27,6 +27,18 @@ pub struct Position {
     pub web: Option<super::web::Frontier>,
 }
 
+impl Position {
+    /// Reads what [`Self::text`] has written. One that cannot be read is as none: all is read again, and known.
+    pub fn parse(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// As it stands in the store. It is made of plain values: writing it cannot fail.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it may skip by reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0

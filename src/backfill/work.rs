@@ -62,8 +62,7 @@ pub fn batch(piece: Piece, work: &Work, now: DateTime<Utc>) -> Batch {
         Content::Failed(reject) => draft.failed(reject),
     }
     let mut batch = draft.batch;
-    // A position is made of plain values: writing it cannot fail.
-    batch.position = serde_json::to_string(&piece.position).unwrap_or_default();
+    batch.position = piece.position.text();
     (batch.source, batch.done) = (piece.source, piece.done);
     // A page of the web was a request to somebody's server.
     batch.flush = piece.position.web.is_some();

@@ -16,7 +16,7 @@ pub(super) fn run(common: &Common, args: &LabelArgs) -> anyhow::Result<Exit> {
             let path = path.clone().unwrap_or_else(|| setup.alert_file());
             let mut lines = Vec::new();
             each(&path, |line| lines.push(line.line))?;
-            label::of_alerts(&path, &lines)?
+            label::of_alerts(&path, lines)?
         }
     };
     let input = std::io::stdin();

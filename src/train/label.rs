@@ -114,8 +114,8 @@ pub fn read(path: &Path) -> Result<Vec<Labelled>, DataError> {
 ///
 /// # Errors
 /// As of [`read`].
-pub fn of_alerts(path: &Path, lines: &[String]) -> Result<Vec<Labelled>, DataError> {
-    some(path, (1..).zip(lines.iter().cloned()).map(Ok), true)
+pub fn of_alerts(path: &Path, lines: Vec<String>) -> Result<Vec<Labelled>, DataError> {
+    some(path, (1..).zip(lines).map(Ok), true)
 }
 
 fn some(
@@ -395,7 +395,7 @@ mod tests {
     fn alerts(file: &Path) -> Result<Vec<Labelled>, DataError> {
         let lines: Result<Vec<_>, _> =
             super::super::data::lines(file)?.map(|line| line.map(|(_, text)| text)).collect();
-        of_alerts(file, &lines?)
+        of_alerts(file, lines?)
     }
 
     fn session(dir: &Path, keys: &str) -> String {

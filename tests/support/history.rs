@@ -74,6 +74,16 @@ pub fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// One record of a web archive.
+pub fn answer(id: usize, kind: &str, body: &str) -> String {
+    let block = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n{body}");
+    format!(
+        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://o.example/{id}\r\nWARC-Date: 2024-05-02T00:00:00Z\r\n\
+         Content-Length: {}\r\n\r\n{block}\r\n\r\n",
+        block.len()
+    )
+}
+
 pub fn sums_hold(counts: &Value) {
     for source in counts["sources"].as_array().unwrap() {
         let n = |name: &str| source[name].as_u64().unwrap();

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use demarche::classify::{self, ClassifyConfig, ScorerKind, Text};
+use demarche::pipeline::capacity::JUDGE_BATCH;
 
 /// Items in one measured pass.
 const ITEMS: usize = 2_000;
-/// Texts handed over at once, as the pipeline does.
-const BATCH: usize = 128;
 
 #[derive(serde::Deserialize)]
 struct Section {
@@ -38,7 +37,7 @@ fn scoring(c: &mut Criterion) {
         let mut scorer = classify::build(&config(kind)).expect("the model loads: run `make setup`");
         group.bench_function(BenchmarkId::from_parameter(name(kind)), |b| {
             b.iter(|| {
-                for batch in items.chunks(BATCH) {
+                for batch in items.chunks(JUDGE_BATCH) {
                     black_box(scorer.score(batch).expect("scores"));
                 }
             });

@@ -105,6 +105,8 @@ impl Session {
         tracing::info!(model = scorer.model().id, threshold = rule.threshold, "model loaded");
         self.scorer = Some((model.clone(), scorer.clone()));
         store.sync_sinks(&known)?;
+        // Of a backfill that was killed.
+        store.merge_keys()?;
         let (store, thread) = StoreHandle::start(store).context("start the store's thread")?;
         Ok(Opened { store, thread, outlets, scorer, rule, mode })
     }

@@ -22,13 +22,14 @@ pub const STORE_CALLS: usize = 16;
 /// database, not in memory; larger only lengthens the backlog after a restart.
 pub const PENDING_HIGH_WATER: usize = 5_000;
 
-/// Items judged together: several model batches, so that texts of like length can share one. Larger delays the first
-/// alert after a burst (about two seconds of work for the transformer on two cores).
-pub const JUDGE_BATCH: usize = 128;
+/// Items judged together: several model batches, so that texts of like length can share one, of the one in twenty too that
+/// the quick model leaves to the transformer. Larger delays the first alert after a burst (by one or two seconds of work for
+/// the transformer alone on two cores).
+pub const JUDGE_BATCH: usize = 512;
 
 /// Items read to be judged, and most that share one commit of verdicts. A quick scorer would otherwise spend its time
 /// waiting for the disk; larger only holds more texts in memory.
-pub const JUDGE_GROUP: usize = 8 * JUDGE_BATCH;
+pub const JUDGE_GROUP: usize = 4 * JUDGE_BATCH;
 
 /// After this long a commit of verdicts takes no further batch, so that a slow scorer's alerts do not wait for their
 /// neighbours.
@@ -68,9 +69,9 @@ pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
 /// takes processors from the transformer, which is what such a run waits for.
 pub const HISTORY_AHEAD: usize = 16;
 
-/// The same where the quick model judges alone: half a group of full batches, so that no worker waits while the store commits. More
-/// only takes memory.
-pub const HISTORY_AHEAD_QUICK: usize = 32;
+/// The same where the quick model judges alone: a group and a half of full batches, so that no worker waits while the store
+/// commits and the group is judged. More only takes memory.
+pub const HISTORY_AHEAD_QUICK: usize = 48;
 
 /// Bundles of pieces of sources that wait to be parsed, besides those that are: enough that no worker waits for the disk.
 pub const HISTORY_PIECES: usize = 4;

@@ -1,18 +1,18 @@
 //! History taken in: many items in one transaction, together with how far each source has been read.
 //!
-//! The keys of a whole group are looked up, then written, in the order of the index: keys are hashes, so that item by item
-//! each would touch other pages. An item that the quick model has settled leaves its keys alone.
+//! The keys of a whole group are looked up, then written, in the order of the index ([`super::keys`]). An item that the quick
+//! model has settled leaves its keys alone.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::error::During;
 use super::health::set_policy;
 use super::items::{Origin, Revision, Sighted, ids_change, insert_item, revise};
+use super::keys::{Keys, Known};
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
 use crate::item::{FeedId, Identity};
@@ -194,12 +194,15 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<SourceCounts>, StoreError> {
         let transaction = self.connection.transaction().during(WHAT)?;
-        let mut intake = Intake::new(&transaction, run, now);
-        intake.look_up(group).during(WHAT)?;
+        let stored = self.fresh.look_up(&transaction, &keys_of(group)).during(WHAT)?;
+        let mut intake = Intake { transaction: &transaction, run, now, stored, written: Keys::default() };
         let counts = group.iter().map(|batch| intake.batch(batch)).collect::<Result<Vec<_>, _>>()?;
-        intake.write_keys().during(WHAT)?;
+        let mut written: Vec<(Identity, Known)> = intake.written.into_iter().collect();
+        written.sort_unstable_by_key(|(key, _)| *key);
+        self.fresh.write(&transaction, &written).during(WHAT)?;
         checkpoint(&transaction, run, group, &counts, rejects)?;
         transaction.commit().during(WHAT)?;
+        self.fresh.took(written);
         Ok(counts)
     }
 
@@ -300,17 +303,13 @@ fn checkpoint(
         .map(drop)
 }
 
-/// What the store knows under a key.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    /// The item's row; 0 when there is none, since the quick model settled it.
-    item: i64,
-    feed: FeedId,
-    last_seen: i64,
-    /// The headline that was settled.
-    settled: Option<i64>,
-    /// Whether it has to be written.
-    dirty: bool,
+/// The keys of a group, in the order of the index.
+fn keys_of(group: &[Batch]) -> Vec<Identity> {
+    let candidates = group.iter().flat_map(|batch| &batch.sightings).map(|sighting| &sighting.candidate);
+    let mut keys: Vec<Identity> = candidates.flat_map(|candidate| &candidate.keys).copied().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// A group being taken in.
@@ -318,51 +317,15 @@ struct Intake<'t> {
     transaction: &'t Transaction<'t>,
     run: Identity,
     now: DateTime<Utc>,
-    known: HashMap<Identity, Known, BuildHasherDefault<Prefix>>,
+    /// What was known under the group's keys before it.
+    stored: Keys,
+    /// What is to be known under them.
+    written: Keys,
 }
 
-/// Hashes keys, which are hashes already.
-#[derive(Default)]
-struct Prefix(u64);
-
-impl Hasher for Prefix {
-    fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks_exact(8) {
-            self.0 ^= part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        }
-    }
-
-    /// What tells arrays of other lengths apart: all keys are of one.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl<'t> Intake<'t> {
-    fn new(transaction: &'t Transaction<'t>, run: Identity, now: DateTime<Utc>) -> Self {
-        Self { transaction, run, now, known: HashMap::default() }
-    }
-
-    /// Reads what is known under the keys of the group.
-    fn look_up(&mut self, group: &[Batch]) -> rusqlite::Result<()> {
-        let candidates = group.iter().flat_map(|batch| &batch.sightings).map(|sighting| &sighting.candidate);
-        let mut keys: Vec<Identity> = candidates.flat_map(|candidate| &candidate.keys).copied().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let sql = "SELECT item, feed, last_seen, settled FROM seen WHERE key = ?1";
-        let mut statement = self.transaction.prepare_cached(sql)?;
-        for key in keys {
-            let known = statement.query_row([&key.0], |row| {
-                let (item, feed, last_seen, settled) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(Known { item, feed, last_seen, settled, dirty: false })
-            });
-            if let Some(known) = known.optional()? {
-                self.known.insert(key, known);
-            }
-        }
-        Ok(())
+impl Intake<'_> {
+    fn known(&self, key: &Identity) -> Option<Known> {
+        self.written.get(key).or_else(|| self.stored.get(key)).copied()
     }
 
     fn batch(&mut self, batch: &Batch) -> Result<SourceCounts, StoreError> {
@@ -400,7 +363,7 @@ impl<'t> Intake<'t> {
         counts: &mut SourceCounts,
     ) -> Result<(bool, bool), StoreError> {
         let candidate: &Candidate = &sighting.candidate.under(policy);
-        let found = candidate.lookup.iter().enumerate().find_map(|(rank, key)| Some((rank, *self.known.get(key)?)));
+        let found = candidate.lookup.iter().enumerate().find_map(|(rank, key)| Some((rank, self.known(key)?)));
         let Some((rank, known)) = found else {
             counts.new += 1;
             self.store_new(source, sighting, candidate, feed, counts)?;
@@ -447,7 +410,7 @@ impl<'t> Intake<'t> {
             self.belongs(source, row).during(WHAT)?;
             (row, None)
         };
-        self.know(candidate, Known { item, feed, last_seen: now, settled, dirty: true }, true);
+        self.know(candidate, Known { item, feed, last_seen: now, settled }, true);
         Ok(())
     }
 
@@ -461,29 +424,15 @@ impl<'t> Intake<'t> {
     fn know(&mut self, candidate: &Candidate, known: Known, replaces: bool) {
         let now = self.now.timestamp_millis();
         for key in &candidate.keys {
-            let there = self.known.get(key);
-            let stale = there.is_some_and(|there| now - there.last_seen >= DAY_MS);
-            let other = there.is_some_and(|there| replaces && there.settled.is_some());
-            if there.is_none() || other {
-                self.known.insert(*key, Known { last_seen: now, dirty: true, ..known });
-            } else if stale && let Some(there) = self.known.get_mut(key) {
-                there.last_seen = now;
-                there.dirty = true;
+            match self.known(key) {
+                Some(there) if !(replaces && there.settled.is_some()) => {
+                    if now - there.last_seen >= DAY_MS {
+                        self.written.insert(*key, Known { last_seen: now, ..there });
+                    }
+                }
+                _ => drop(self.written.insert(*key, Known { last_seen: now, ..known })),
             }
         }
-    }
-
-    fn write_keys(&mut self) -> rusqlite::Result<()> {
-        let mut dirty: Vec<(Identity, Known)> = self.known.drain().filter(|(_, known)| known.dirty).collect();
-        dirty.sort_unstable_by_key(|(key, _)| *key);
-        let sql = "INSERT INTO seen (key, item, feed, last_seen, settled) VALUES (?1, ?2, ?3, ?4, ?5)
-                   ON CONFLICT (key) DO UPDATE SET item = excluded.item, last_seen = excluded.last_seen,
-                       settled = excluded.settled";
-        let mut statement = self.transaction.prepare_cached(sql)?;
-        for (key, known) in dirty {
-            statement.execute(params![key.0, known.item, known.feed, known.last_seen, known.settled])?;
-        }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ mod handle;
 mod health;
 mod history;
 mod items;
+mod keys;
 mod observe;
 mod outbox;
 mod place;
@@ -36,6 +37,7 @@ pub use handle::{StoreHandle, StoreThread};
 pub use health::Health;
 pub use history::{Batch, JudgedCounts, Outlet, Resume, Sighting, SourceCounts, SourceState};
 pub use items::{Intake, Origin, Poll, PollCounts};
+use keys::Fresh;
 pub use observe::{SinkStanding, Standing};
 pub use outbox::Waiting;
 use place::Place;
@@ -46,13 +48,14 @@ pub use verdicts::{Judged, Pending, Raised};
 pub use websub::{Hub, Subscribed};
 
 /// Schema changes in order; the database's `user_version` counts how many it has had.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_websub.sql"),
     include_str!("migrations/0003_sink.sql"),
     include_str!("migrations/0004_ops.sql"),
     include_str!("migrations/0005_backfill.sql"),
     include_str!("migrations/0006_story.sql"),
+    include_str!("migrations/0007_keys.sql"),
 ];
 
 /// How long a statement waits for another process (such as `feeds add`) to finish its transaction, in milliseconds.
@@ -79,6 +82,8 @@ pub struct Store {
     place: Place,
     /// Whether the disk has failed since it was opened.
     is_suspect: bool,
+    /// Keys of history that are not in the index yet.
+    fresh: Fresh,
 }
 
 /// Held while a pipeline runs on a state directory; released when dropped or when the process dies.
@@ -98,7 +103,7 @@ impl Store {
         let path = dir.join(DATABASE);
         let connection = Connection::open(&path).during("open the state database")?;
         let place = Place::of(&path).map_err(unusable)?;
-        let mut store = Self { connection, path, place, is_suspect: false };
+        let mut store = Self { connection, path, place, is_suspect: false, fresh: Fresh::default() };
         store.configure().during("open the state database")?;
         store.migrate()?;
         Ok(store)

@@ -38,6 +38,7 @@ impl Store {
         let mut store = Self::open(dir)?;
         let what = "go on with what can be read of the damaged database";
         let rows = copy(&aside, &mut store.connection).during(what)?;
+        store.merge_keys()?;
         mend(&mut store.connection, alerted, now).during(what)?;
         Ok((store, Salvaged { aside, rows }))
     }

@@ -186,6 +186,7 @@ fn once(setup: &mut Setup, args: &BackfillArgs, own: &[PathBuf]) -> anyhow::Resu
     let totals = block_on(drive(session, setup, store, Mode::Once, stages))?;
     drop(showing);
     let mut store = state::open(setup)?;
+    store.merge_keys()?;
     let report = backfill.table(&mut store, &totals)?;
     if sort && (report.done() || args.limit.is_some()) {
         sort_into(&setup.alert_file(), &out)?;

@@ -64,7 +64,12 @@ fn every_packing_is_opened_whatever_its_name() {
 #[test]
 fn tables_exports_lists_and_graphs_are_recognised() {
     let history = History::new();
-    let [a, b, c, d, e, f] = [1, 2, 3, 4, 5, 6].map(talks);
+    let [a, b, c, d, e, f, g, h] = [1, 2, 3, 4, 5, 6, 7, 8].map(talks);
+    history.file("spreadsheet", format!("sep=;\r\ndate;link;headline\r\n2024-05-01;https://o.example/7;{g}\r\n"));
+    // GDELT's lists hold tabs as they are, and escapes that JSON does not have.
+    let list = json!({"articles": [{"url": "https://o.example/8", "title": "TITLE", "seendate": "20240501T101500Z"}]})
+        .to_string();
+    history.file("almost-json", list.replace("TITLE", &format!("{h}:\tministers\\' reply")));
     history.file("semicolons", format!("date;headline;link\n2024-05-01;\"{a}; again\";https://o.example/1\n"));
     history.file("tabs", format!("\u{feff}title\turl\n{b}\thttps://o.example/2\n"));
     history.file(
@@ -92,11 +97,12 @@ fn tables_exports_lists_and_graphs_are_recognised() {
     history.file("gkg", format!("{titled}\n{}\n", cells.join("\t")));
     let (code, counts) = history.all(&[]);
     assert_eq!(counts["sources"][0]["passed_over"], 1);
-    assert_eq!((code, &counts["new"], &counts["alert"]), (0, &json!(6), &json!(6)), "{counts}");
+    assert_eq!((code, &counts["new"], &counts["alert"]), (0, &json!(8), &json!(8)), "{counts}");
     let alerts = history.program.alerts();
     let feeds: Vec<&str> = alerts.iter().map(|alert| alert["feed"]["url"].as_str().unwrap()).collect();
     let site = "https://o.example/";
-    assert_eq!(feeds, [site, site, "https://o.example/rss", "https://o.example/rss", site, site]);
+    assert_eq!(feeds, [site, site, site, "https://o.example/rss", "https://o.example/rss", site, site, site]);
+    assert_eq!(alerts[0]["item"]["title"], format!("{h}: ministers' reply"));
     for alert in alerts.iter().filter(|alert| alert["item"]["title"] != json!(b)) {
         assert!(alert["item"]["published"].as_str().unwrap().starts_with("2024-05-01T"), "{alert}");
     }

@@ -15,6 +15,7 @@ mod feeder;
 mod fields;
 mod lines;
 mod members;
+mod mend;
 mod meter;
 mod page;
 mod piece;

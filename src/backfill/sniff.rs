@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 
 use super::fields::FieldMap;
-use super::table::Columns;
+use super::table::{Columns, from_header};
 
 /// How much is looked at, in bytes: a header or the first records of anything that is read.
 pub const HEAD: usize = 64 * 1024;
@@ -142,6 +142,7 @@ fn holds_list(start: &[u8]) -> bool {
 }
 
 fn table(text: &[u8], whole: bool, fields: &FieldMap) -> Format {
+    let text = from_header(text);
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let tabs = memchr::memchr_iter(b'\t', line).count();
     if tabs >= 20 && line.get(..14).is_some_and(|date| date.iter().all(u8::is_ascii_digit)) {

@@ -129,6 +129,20 @@ impl Columns {
     }
 }
 
+/// Whether a line is what some spreadsheets put before the header: `sep=;`.
+fn is_hint(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii_end();
+    line.len() <= 5 && line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"sep="))
+}
+
+/// `text` without such a line before its header.
+pub fn from_header(text: &[u8]) -> &[u8] {
+    match memchr::memchr(b'\n', text) {
+        Some(end) if is_hint(&text[..end]) => &text[end + 1..],
+        _ => text,
+    }
+}
+
 /// Reads a table, its header first.
 ///
 /// A record goes over several lines where a cell is quoted. If that makes no record of as many cells as the header has, the
@@ -151,7 +165,7 @@ pub fn read(
     let mut lines = Pushback { lines: Lines::new(reader, limit), back: Vec::new() };
     let (mut header, mut rows) = (true, false);
     while let Some(first) = lines.next(file)? {
-        if first.text.trim_ascii().is_empty() {
+        if first.text.trim_ascii().is_empty() || (header && is_hint(&first.text)) {
             continue;
         }
         if std::mem::take(&mut header) {

@@ -1,5 +1,6 @@
 //! A piece parsed, sorted and put to the quick model: the part that every processor shares. Pure but for the clock.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::fields::{self, Field, FieldMap, Row};
+use super::mend::mended;
 use super::page;
 use super::piece::{Content, Page, Piece, Records, Reject, Span};
 use super::sitemap;
@@ -74,10 +76,14 @@ pub fn batch(piece: Piece, work: &Work, now: DateTime<Utc>) -> Batch {
 type Parsed = Result<Option<(Row, Option<DateTime<Utc>>)>, (&'static str, String)>;
 
 fn json(text: &[u8], fields: &FieldMap) -> Parsed {
-    let parsed = match std::str::from_utf8(text) {
-        Ok(_) => fields::object(text, fields),
-        Err(_) => fields::object(decode(text, None).as_bytes(), fields),
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => decode(text, None),
     };
+    let parsed = fields::object(text.as_bytes(), fields).or_else(|error| match mended(&text) {
+        Some(mended) => fields::object(mended.as_bytes(), fields),
+        None => Err(error),
+    });
     parsed.map(|row| Some((row, None))).map_err(|error| ("broken JSON", error.to_string()))
 }
 

@@ -214,6 +214,15 @@ mod bert {
         assert!(report.measures.ap_diplomacy > 0.9, "{report:?}");
     }
 
+    /// As shipped; without its cache, which would say the same of the same text in any case.
+    #[test]
+    fn the_cascade_stays_sane() {
+        let config = ClassifyConfig { cache_items: 0, ..config() };
+        let mut both = demarche::classify::build(&config).expect("the shipped models load");
+        stays_sane(&mut *both);
+        alone_as_in_a_batch(&mut *both);
+    }
+
     #[test]
     fn the_transformer_stays_sane() {
         stays_sane(&mut bert());

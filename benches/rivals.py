@@ -5,7 +5,7 @@
     rivals/bin/python benches/rivals.py --items unlabelled.jsonl --train train.jsonl
 
 Rivals: the same MiniLM in ONNX Runtime (int8, batches of 8 sorted by length) that scores everything, and the same behind a linear model (tf-idf of words
-and pairs, logistic regression) that passes on the highest tenth. Both get what they need in memory; texts are cut at 80 tokens, as demarche does. demarche is
+and pairs, logistic regression) that passes on the highest tenth. With `--dev dev.jsonl` a list of keywords too, and how well it does there. Both get what they need in memory; texts are cut at 80 tokens, as demarche does. demarche is
 measured by its own bench (`cargo bench --bench scoring`): cascade, transformer alone and prefilter alone.
 """
 import argparse
@@ -26,6 +26,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from tokenizers import Tokenizer
 
 TOKENS = 80
@@ -139,6 +140,19 @@ class Linear:
         return numpy.argsort(-scores)[: len(items) // 10]
 
 
+KEYWORDS = re.compile(
+    r"\b(talks?|negotiat\w+|ceasefire|cease-fire|truce|peace (?:plan|deal|process|agreement)|mediat\w+|envoys?|diploma\w+|summit|treaty|accord|agreement|"
+    r"deal|pact|delegations?|foreign ministers?|prisoner (?:swap|exchange)|hostage (?:deal|release)|proposals?|bilateral|trilateral|memorandum|sanctions relief|"
+    r"roadmap|back-?channel|rounds? of|normali[sz]ation)\b",
+    re.I,
+)
+
+
+def keywords(items):
+    """How many words of talks an item holds, those of the title twice."""
+    return [2 * len(KEYWORDS.findall(title)) + len(KEYWORDS.findall(summary)) for title, summary in items]
+
+
 def read(path, most=None):
     with open(path, encoding="utf-8") as lines:
         items = [json.loads(line) for _, line in zip(range(most or 10**9), lines)]
@@ -174,12 +188,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", required=True, help="items to score, one JSON object a line")
     parser.add_argument("--train", required=True, help="labelled items for the rival's linear model")
+    parser.add_argument("--dev", help="labelled items to measure the list of keywords on")
     parser.add_argument("--base", type=pathlib.Path, default=pathlib.Path.home() / ".cache/demarche/all-MiniLM-L6-v2")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     items = [(item["title"], item.get("summary") or "") for item in read(arguments.items, 2_000)]
     model, linear = MiniLm(arguments.base, arguments.threads), Linear(read(arguments.train))
     print(f"{len(items)} items, {model.score(items)[1]:.0f} tokens on average; best of 3, {arguments.threads} threads")
+    rate("keyword list", lambda: keywords(items), len(items), 3)
+    if arguments.dev:
+        dev = read(arguments.dev)
+        found = keywords([(item["title"], item.get("summary") or "") for item in dev])
+        precision = lambda least: average_precision_score([item["grade"] >= least for item in dev], found)
+        print(f"  average precision on dev: grade 2 {precision(2):.3f}, grades 1 and 2 {precision(1):.3f}")
     everything = rate("ONNX int8, everything", lambda: model.score(items), len(items), 3)
     tenth = rate("linear model, then ONNX int8 on a tenth", lambda: model.score([items[i] for i in linear.highest_tenth(items)]), len(items), 3)
     ours = demarche(arguments.items)

@@ -81,6 +81,10 @@ pub struct TrainArgs {
     /// (transformer)
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub hide: f64,
+    /// Weight of the agreement between two readings of each item with other units left out (R-Drop), 0 to 10; 0 reads each
+    /// once, any other takes twice the time (transformer)
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
+    pub r_drop: f64,
 }
 
 /// The families of models.
@@ -197,6 +201,9 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),
         _ if !READABLE.contains(&args.max_tokens) => refuse("--max-tokens outside 8 to 512, what the base model reads"),
         _ if !(0.0..=0.5).contains(&args.hide) => refuse("--hide outside 0 to 0.5: too little would be left to read"),
+        _ if !(0.0..=10.0).contains(&args.r_drop) => {
+            refuse("--r-drop outside 0 to 10: agreeing would be all that is learnt")
+        }
         _ if args.lr.is_some_and(|lr| !(lr.is_finite() && lr > 0.0)) => {
             refuse("a learning rate that is not above zero")
         }

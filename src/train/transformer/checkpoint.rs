@@ -87,7 +87,8 @@ impl Checkpoint {
 fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>, dev: &[Labelled]) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
     let settings = (args.seed, args.layers, args.epochs, args.batch, args.max_tokens, &args.base);
-    hasher.update(format!("{settings:?} {:?} {}", args.lr.map(f64::to_bits), args.hide.to_bits()).as_bytes());
+    let reals = [args.lr, Some(args.hide), Some(args.r_drop)].map(|real| real.map(f64::to_bits));
+    hasher.update(format!("{settings:?} {reals:?}").as_bytes());
     // The manifest has the hash of the weights. One that cannot be read has been refused before.
     let base = args.base.as_ref().and_then(|dir| std::fs::read(dir.join(MANIFEST)).ok());
     hasher.update(&base.unwrap_or_default());

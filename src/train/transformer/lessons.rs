@@ -77,6 +77,16 @@ impl Lessons<'_> {
         cross_entropy(grades, grade, &even) + STAGE_WEIGHT * cross_entropy(stages, stage, stage_weights)
     }
 
+    /// How far two readings of each text of `batch` are apart, one in the first half of the rows and one in the second: the
+    /// symmetric Kullback–Leibler divergence of the grades, and of the stages where there is one (Liang et al. 2021,
+    /// "R-Drop: Regularized Dropout for Neural Networks").
+    pub fn apart(&self, batch: &[usize], grades: &Tensor, stages: &Tensor) -> Tensor {
+        let counts = |of: &dyn Fn(&Target) -> f32| batch.iter().map(|&i| of(&self.targets[i])).collect::<Vec<f32>>();
+        let graded = counts(&|target| f32::from(u8::from(target.grade.is_some())));
+        let staged = counts(&|target| target.stage.map_or(0.0, |(_, counts)| counts));
+        divergence(grades, &graded) + STAGE_WEIGHT * divergence(stages, &staged)
+    }
+
     /// What tells these lessons from others.
     pub fn fingerprint(&self, hasher: &mut blake3::Hasher) {
         for (text, target) in self.texts.iter().zip(&self.targets) {
@@ -99,6 +109,15 @@ fn cross_entropy<const N: usize>(
     }
     let target = Tensor::from_slice(&flat).view([-1, N as i64]) * weights;
     -(target * logits.log_softmax(-1, Kind::Float)).sum(Kind::Float) / counted.max(1.0)
+}
+
+/// The mean of the divergence between the rows of both halves, each by what it counts.
+fn divergence(logits: &Tensor, counts: &[f32]) -> Tensor {
+    let half = counts.len() as i64;
+    let logs = logits.log_softmax(-1, Kind::Float);
+    let (one, other) = (logs.narrow(0, 0, half), logs.narrow(0, half, half));
+    let apart = ((one.exp() - other.exp()) * (one - other)).sum_dim_intlist(-1, false, Kind::Float) / 2.0;
+    (apart * Tensor::from_slice(counts)).sum(Kind::Float) / f64::from(counts.iter().sum::<f32>().max(1.0))
 }
 
 /// The stage of a labelled negotiation as its place in [`STAGES`].
@@ -167,6 +186,24 @@ mod tests {
     }
 
     /// The formula is libtorch's own where a target is one class.
+    #[test]
+    fn two_readings_are_apart_as_far_as_they_differ() {
+        let lessons = Lessons { texts: &[], targets: vec![Target::of(&signed(), true), Target::of(&signed(), false)] };
+        let even = Tensor::zeros([4, 6], (Kind::Float, tch::Device::Cpu));
+        let apart = |grades: [f32; 12]| {
+            let grades = Tensor::from_slice(&grades).view([4, 3]);
+            lessons.apart(&[0, 1], &grades, &even).double_value(&[])
+        };
+        let alike = [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0];
+        // The second has no grade to be learnt: how it is read does not matter.
+        assert!(apart(alike).abs() < 1e-6, "{}", apart(alike));
+        let mut further = alike;
+        further[8] = 3.0;
+        let near = apart(further);
+        further[8] = 5.0;
+        assert!(0.0 < near && near < apart(further));
+    }
+
     #[test]
     fn the_loss_of_labels_is_libtorchs() {
         let items: Vec<Labelled> = vec![signed(); 3];

@@ -141,10 +141,8 @@ fn epoch(
     let mut rng = Rng(seed);
     for batch in batches(train.texts, args.batch, &mut rng) {
         let hidden: Vec<Encoded> = batch.iter().map(|&i| hide::some(&train.texts[i], args.hide, &mut rng)).collect();
-        let encoded: Vec<&Encoded> = hidden.iter().collect();
         adamw::zero_grad(&mut state.variables);
-        let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
-        let loss = train.loss(&batch, &grades, &stages, stage_weights);
+        let loss = loss(network, train, stage_weights, (&batch, &hidden), args.r_drop)?;
         let value = loss.double_value(&[]);
         if !value.is_finite() {
             return Err(TrainError::Diverged { step: state.step });
@@ -157,6 +155,23 @@ fn epoch(
     }
     state.epoch += 1;
     Ok(())
+}
+
+/// The loss on a batch: places of its texts, and the texts with some word pieces hidden. With `r_drop` each is read twice, with other
+/// units left out, and the two are held to agree.
+fn loss(
+    network: &Network,
+    train: &Lessons<'_>,
+    stage_weights: &Tensor,
+    (batch, hidden): (&[usize], &[Encoded]),
+    r_drop: f64,
+) -> Result<Tensor, TrainError> {
+    let times = if r_drop > 0.0 { 2 } else { 1 };
+    let places = batch.repeat(times);
+    let encoded: Vec<&Encoded> = std::iter::repeat_n(hidden, times).flatten().collect();
+    let (grades, stages) = network.logits(&Batch::of(&encoded), true)?;
+    let loss = train.loss(&places, &grades, &stages, stage_weights);
+    Ok(if times == 2 { loss + r_drop * train.apart(batch, &grades, &stages) } else { loss })
 }
 
 /// Average precision of grade 2, and of grades 1 and 2.
@@ -199,6 +214,7 @@ mod tests {
             batch: 4,
             max_tokens: 32,
             hide: 0.0,
+            r_drop: 0.0,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::walk::is_glob;
+use super::walk::{Walk, is_glob};
 
 /// A source of history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,15 @@ impl Source {
             Self::Path(path) | Self::Opml(path, _) => from_here(path),
             Self::Glob(pattern) => from_here(Path::new(pattern)),
             Self::Web(url) => crate::alert::public_url(url.as_str()),
+        }
+    }
+
+    /// What it names on disk: a file, a directory, or the files of a pattern as far as they can be listed.
+    pub fn on_disk(&self) -> Box<dyn Iterator<Item = PathBuf>> {
+        match self {
+            Self::Path(path) => Box::new(std::iter::once(path.clone())),
+            Self::Glob(pattern) => Box::new(Walk::glob(pattern).into_iter().flatten().flatten()),
+            _ => Box::new(std::iter::empty()),
         }
     }
 

@@ -30,8 +30,21 @@ struct Shown {
     size: AtomicU64,
     read: AtomicU64,
     pages: AtomicU64,
+    items: AtomicU64,
     done: AtomicBool,
     is_web: bool,
+}
+
+impl Shown {
+    /// What its bar does not show.
+    fn message(&self) -> String {
+        let items = format!("{} items", self.items.load(Ordering::Relaxed));
+        match self.size.load(Ordering::Relaxed) {
+            0 if self.is_web => format!("{} pages, {items}", self.pages.load(Ordering::Relaxed)),
+            0 => format!("{}, {items}", ByteSize(self.read.load(Ordering::Relaxed))),
+            _ => items,
+        }
+    }
 }
 
 /// The counters behind the display.
@@ -56,6 +69,7 @@ impl Live {
                 size: AtomicU64::new(0),
                 read: AtomicU64::new(read),
                 pages: AtomicU64::new(0),
+                items: AtomicU64::new(0),
                 done: AtomicBool::new(state.is_some_and(|state| state.done)),
                 is_web: source.feeds().is_some(),
             }
@@ -72,6 +86,7 @@ impl Live {
         source.read.fetch_add(counts.bytes, Ordering::Relaxed);
         source.pages.fetch_add(counts.documents + counts.failed, Ordering::Relaxed);
         source.done.fetch_or(done, Ordering::Relaxed);
+        source.items.fetch_add(counts.read, Ordering::Relaxed);
         self.items.fetch_add(counts.read, Ordering::Relaxed);
     }
 
@@ -85,11 +100,8 @@ impl Live {
 
     fn measure(&self, sources: &[Source]) {
         for (source, shown) in sources.iter().zip(&self.sources) {
-            if let Source::Path(path) = source
-                && let Some(size) = self.size(path)
-            {
-                shown.size.store(size, Ordering::Relaxed);
-            }
+            let size: Option<u64> = source.on_disk().map(|path| self.size(&path)).sum();
+            size.into_iter().for_each(|size| shown.size.store(size, Ordering::Relaxed));
         }
     }
 
@@ -204,13 +216,11 @@ impl Bars {
                     bar.set_style(style("{prefix:30!} [{bar:30}] {bytes} of {total_bytes} {msg}"));
                 }
                 bar.set_position(read.min(size));
-            } else if source.is_web {
-                bar.set_message(format!("{} pages", source.pages.load(Ordering::Relaxed)));
-            } else {
-                bar.set_message(ByteSize(read).to_string());
             }
-            if source.done.load(Ordering::Relaxed) && !bar.is_finished() {
-                bar.finish_with_message("done");
+            let done = source.done.load(Ordering::Relaxed);
+            bar.set_message(if done { format!("{}, done", source.message()) } else { source.message() });
+            if done && !bar.is_finished() {
+                bar.finish();
             }
             bar.tick();
         }
@@ -238,6 +248,10 @@ mod tests {
         std::fs::write(dir.path().join("a"), [0; 3_000]).unwrap();
         std::fs::write(dir.path().join("b"), [0; 1_000]).unwrap();
         let sources = [Source::Path(dir.path().to_owned())];
+        let pattern = [Source::parse(&format!("{}/[ab]", dir.path().display())).unwrap()];
+        let matching = Live::new(&pattern, &Resume::default(), Arc::default());
+        matching.measure(&pattern);
+        assert_eq!(matching.size_of_all(), Some(4_000));
         let live = Live::new(&sources, &Resume::default(), Arc::default());
         assert_eq!(live.size_of_all(), None);
         live.measure(&sources);
@@ -245,5 +259,8 @@ mod tests {
         let line = live.line();
         assert!(line.starts_with("50 items read (1000 B of 3.9 KiB), 0 alerts, "), "{line}");
         assert!(line.contains(" items/s, about "), "{line}");
+        assert_eq!(live.sources[0].message(), "50 items");
+        live.sources[0].size.store(0, Ordering::Relaxed);
+        assert_eq!(live.sources[0].message(), "1000 B, 50 items");
     }
 }

@@ -65,7 +65,8 @@ fn every_packing_is_opened_whatever_its_name() {
 fn tables_exports_lists_and_graphs_are_recognised() {
     let history = History::new();
     let [a, b, c, d, e, f, g, h] = [1, 2, 3, 4, 5, 6, 7, 8].map(talks);
-    history.file("spreadsheet", format!("sep=;\r\ndate;link;headline\r\n2024-05-01;https://o.example/7;{g}\r\n"));
+    history
+        .file("spreadsheet", format!("\u{feff}sep=;\r\ndate;link;headline\r\n2024-05-01;https://o.example/7;{g}\r\n"));
     // GDELT's lists hold tabs as they are, and escapes that JSON does not have.
     let list = json!({"articles": [{"url": "https://o.example/8", "title": "TITLE", "seendate": "20240501T101500Z"}]})
         .to_string();

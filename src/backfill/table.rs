@@ -131,7 +131,7 @@ impl Columns {
 
 /// Whether a line is what some spreadsheets put before the header: `sep=;`.
 fn is_hint(line: &[u8]) -> bool {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii_end();
+    let line = line.trim_ascii_end();
     line.len() <= 5 && line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"sep="))
 }
 

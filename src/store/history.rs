@@ -197,8 +197,7 @@ impl Store {
         let stored = self.fresh.look_up(&transaction, &keys_of(group)).during(WHAT)?;
         let mut intake = Intake { transaction: &transaction, run, now, stored, written: Keys::default() };
         let counts = group.iter().map(|batch| intake.batch(batch)).collect::<Result<Vec<_>, _>>()?;
-        let mut written: Vec<(Identity, Known)> = intake.written.into_iter().collect();
-        written.sort_unstable_by_key(|(key, _)| *key);
+        let written = intake.written;
         self.fresh.write(&transaction, &written).during(WHAT)?;
         checkpoint(&transaction, run, group, &counts, rejects)?;
         transaction.commit().during(WHAT)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::During;
 use super::health::{Health, finish_poll, set_policy};
 use super::history::short;
+use super::keys::{Known, Seen};
 use super::{Store, StoreError};
 use crate::dedup::{Candidate, IdentityPolicy};
 use crate::item::{FeedId, PublishedSource};
@@ -97,16 +98,16 @@ fn take_in(transaction: &Transaction<'_>, poll: &Poll) -> Result<PollCounts, Sto
                 counts.new += 1;
             }
             // History settled it under another headline: this one is judged.
-            Some(seen) if seen.settled.is_some_and(|settled| settled != short(candidate.headline)) => {
+            Some(seen) if seen.known.settled.is_some_and(|settled| settled != short(candidate.headline)) => {
                 let row = insert(transaction, poll, candidate)?;
                 point_to(transaction, candidate, row).during(what)?;
                 counts.revised += 1;
                 counts.reopened += 1;
             }
             Some(seen) => {
-                by_alias += usize::from(seen.by_alias && seen.feed == poll.feed);
+                by_alias += usize::from(seen.by_alias && seen.known.feed == poll.feed);
                 remember(transaction, poll, candidate, &seen).during(what)?;
-                match revise(transaction, candidate, seen.item)? {
+                match revise(transaction, candidate, seen.known.item)? {
                     Revision::None => counts.duplicate += 1,
                     Revision::Recorded => counts.revised += 1,
                     Revision::Reopened => {
@@ -130,11 +131,7 @@ pub(super) fn ids_change(by_alias: usize, entries: usize) -> bool {
 }
 
 struct Sighting {
-    item: i64,
-    feed: FeedId,
-    last_seen: i64,
-    /// The headline, where history settled the item and keeps no row of it.
-    settled: Option<i64>,
+    known: Known,
     by_alias: bool,
 }
 
@@ -146,16 +143,10 @@ pub(super) struct Sighted {
 }
 
 fn sighting(connection: &Connection, candidate: &Candidate) -> rusqlite::Result<Option<Sighting>> {
-    let mut statement = connection.prepare_cached("SELECT item, feed, last_seen, settled FROM seen WHERE key = ?1")?;
+    let mut index = Seen::of(connection)?;
     for (rank, key) in candidate.lookup.iter().enumerate() {
-        let found = statement
-            .query_row([&key.0], |row| {
-                let (item, feed, last_seen, settled) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(Sighting { item, feed, last_seen, settled, by_alias: rank > 0 })
-            })
-            .optional()?;
-        if found.is_some() {
-            return Ok(found);
+        if let Some(known) = index.get(*key)? {
+            return Ok(Some(Sighting { known, by_alias: rank > 0 }));
         }
     }
     Ok(None)
@@ -216,10 +207,10 @@ fn remember(connection: &Connection, poll: &Poll, candidate: &Candidate, seen: &
     const DAY_MS: i64 = 86_400_000;
     let now = poll.at.timestamp_millis();
     if seen.by_alias {
-        know(connection, candidate, seen.item, poll.feed, now)?;
+        know(connection, candidate, seen.known.item, poll.feed, now)?;
     }
     // A sighting in the future is of a clock that has been set back.
-    if (now - seen.last_seen).abs() < DAY_MS {
+    if (now - seen.known.last_seen).abs() < DAY_MS {
         return Ok(());
     }
     let sql = "UPDATE seen SET last_seen = ?2, shown = nullif(?3, feed) WHERE key = ?1";

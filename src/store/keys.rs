@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::During;
 use super::{Store, StoreError};
@@ -38,6 +38,23 @@ pub(super) struct Known {
     pub settled: Option<i64>,
 }
 
+/// The index of keys, to be looked up in.
+pub(super) struct Seen<'c>(CachedStatement<'c>);
+
+impl<'c> Seen<'c> {
+    pub fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("SELECT item, feed, last_seen, settled FROM seen WHERE key = ?1").map(Self)
+    }
+
+    pub fn get(&mut self, key: Identity) -> rusqlite::Result<Option<Known>> {
+        let known = self.0.query_row([key.0], |row| {
+            let (item, feed, last_seen, settled) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Known { item, feed, last_seen, settled })
+        });
+        known.optional()
+    }
+}
+
 /// Keys and what is known under each.
 pub(super) type Keys = HashMap<Identity, Known, BuildHasherDefault<Prefix>>;
 
@@ -58,18 +75,12 @@ impl Fresh {
     pub fn look_up(&mut self, connection: &Connection, keys: &[Identity]) -> rusqlite::Result<Keys> {
         self.prepare(connection, keys.len())?;
         let may_be_known = |key: &&Identity| self.filter.as_ref().is_none_or(|filter| filter.may_hold(**key));
-        let mut statement =
-            connection.prepare_cached("SELECT item, feed, last_seen, settled FROM seen WHERE key = ?1")?;
+        let mut seen = Seen::of(connection)?;
         let mut found = Keys::default();
         for key in keys.iter().filter(may_be_known) {
             let known = match self.slices[slice(*key)].get(key) {
                 Some(known) => Some(*known),
-                None => statement
-                    .query_row([&key.0], |row| {
-                        let (item, feed, last_seen, settled) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                        Ok(Known { item, feed, last_seen, settled })
-                    })
-                    .optional()?,
+                None => seen.get(*key)?,
             };
             found.extend(known.map(|known| (*key, known)));
         }
@@ -97,16 +108,13 @@ impl Fresh {
         Ok(())
     }
 
-    /// Writes `group`, sorted keys of a group, as a packed row, and moves the slice whose turn it is into `seen`. [`Fresh::took`]
+    /// Writes `group`, the keys of a group, as a packed row, and moves the slice whose turn it is into `seen`. [`Fresh::took`]
     /// follows once that is committed.
-    pub fn write(&self, connection: &Connection, group: &[(Identity, Known)]) -> rusqlite::Result<()> {
+    pub fn write(&self, connection: &Connection, group: &Keys) -> rusqlite::Result<()> {
         let turn = self.written % SLICES;
-        let older = self.slices[turn].iter().map(|(key, known)| (*key, *known));
-        let mut moved: Vec<(Identity, Known)> = older.collect();
-        // Stable: what this group says of a key comes behind what an earlier one said, and is what stays.
-        moved.extend(group.iter().filter(|(key, _)| slice(*key) == turn));
-        moved.sort_by_key(|(key, _)| *key);
-        merge(connection, &moved)?;
+        let mut moved = self.slices[turn].clone();
+        moved.extend(group.iter().filter(|(key, _)| slice(**key) == turn));
+        merge(connection, moved)?;
         let written = self.written as i64;
         let mut insert = connection.prepare_cached("INSERT INTO fresh_keys (seq, keys) VALUES (?1, ?2)")?;
         insert.execute(params![written, pack(group)])?;
@@ -116,11 +124,11 @@ impl Fresh {
     }
 
     /// Holds what [`Fresh::write`] wrote but did not move.
-    pub fn took(&mut self, group: Vec<(Identity, Known)>) {
+    pub fn took(&mut self, group: Keys) {
         let turn = self.written % SLICES;
         self.slices[turn] = Keys::default();
         if let Some(filter) = &mut self.filter {
-            group.iter().for_each(|(key, _)| filter.insert(*key));
+            group.keys().for_each(|key| filter.insert(*key));
         }
         for (key, known) in group.into_iter().filter(|(key, _)| slice(*key) != turn) {
             self.slices[slice(key)].insert(key, known);
@@ -176,9 +184,7 @@ impl Store {
                 keys.extend(unpack(packed));
             }
         }
-        let mut sorted: Vec<(Identity, Known)> = keys.into_iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-        merge(&transaction, &sorted).during(what)?;
+        merge(&transaction, keys).during(what)?;
         transaction.execute("DELETE FROM fresh_keys", []).during(what)?;
         transaction.commit().during(what)?;
         self.fresh = Fresh::default();
@@ -191,7 +197,10 @@ fn slice(key: Identity) -> usize {
     usize::from(key.0[0]) * SLICES / 256
 }
 
-fn merge(connection: &Connection, sorted: &[(Identity, Known)]) -> rusqlite::Result<()> {
+/// Writes `keys` into `seen`, in the order of the index.
+fn merge(connection: &Connection, keys: Keys) -> rusqlite::Result<()> {
+    let mut sorted: Vec<(Identity, Known)> = keys.into_iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
     let sql = "INSERT INTO seen (key, item, feed, last_seen, settled) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (key) DO UPDATE SET item = excluded.item, last_seen = excluded.last_seen,
                    settled = excluded.settled";
@@ -205,7 +214,7 @@ fn merge(connection: &Connection, sorted: &[(Identity, Known)]) -> rusqlite::Res
 /// Bytes of a packed key: the key, four numbers (little-endian), and whether the last is one.
 const PACKED: usize = 16 + 4 * 8 + 1;
 
-fn pack(group: &[(Identity, Known)]) -> Vec<u8> {
+fn pack(group: &Keys) -> Vec<u8> {
     let mut packed = Vec::with_capacity(group.len() * PACKED);
     for (key, known) in group {
         packed.extend(key.0);
@@ -262,11 +271,11 @@ mod tests {
         Identity::of(&[&number.to_string()])
     }
 
-    fn commit(store: &mut Store, group: &[(Identity, Known)]) {
+    fn commit(store: &mut Store, group: &Keys) {
         let transaction = store.connection.transaction().unwrap();
         store.fresh.write(&transaction, group).unwrap();
         transaction.commit().unwrap();
-        store.fresh.took(group.to_vec());
+        store.fresh.took(group.clone());
     }
 
     fn look_up(store: &mut Store, keys: &[Identity]) -> Keys {
@@ -290,8 +299,7 @@ mod tests {
             all.sort_unstable();
             for (time, (group, killed)) in groups.into_iter().enumerate() {
                 let known = |(item, settled)| Known { item, feed: 7, last_seen: time as i64, settled };
-                let mut group: Vec<_> = group.into_iter().map(|(number, value)| (key(number), known(value))).collect();
-                group.sort_unstable_by_key(|(key, _)| *key);
+                let group: Keys = group.into_iter().map(|(number, value)| (key(number), known(value))).collect();
                 commit(&mut store, &group);
                 said.extend(group);
                 if killed {
@@ -312,7 +320,7 @@ mod tests {
     fn a_group_that_is_rolled_back_is_not_known() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
-        let group = [(key(1), Known { item: 1, feed: 1, last_seen: 1, settled: None })];
+        let group = Keys::from_iter([(key(1), Known { item: 1, feed: 1, last_seen: 1, settled: None })]);
         let transaction = store.connection.transaction().unwrap();
         store.fresh.write(&transaction, &group).unwrap();
         drop(transaction);

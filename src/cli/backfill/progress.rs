@@ -50,7 +50,6 @@ impl Shown {
 /// The counters behind the display.
 pub(super) struct Live {
     sources: Vec<Shown>,
-    items: AtomicU64,
     tally: Arc<Tally>,
     stop: AtomicBool,
     started: Instant,
@@ -77,7 +76,7 @@ impl Live {
         let sources: Vec<Shown> = sources.iter().enumerate().map(shown).collect();
         let before = sources.iter().map(|source| source.read.load(Ordering::Relaxed)).sum();
         let (stop, started) = (AtomicBool::new(false), Instant::now());
-        Arc::new(Self { sources, items: AtomicU64::new(0), tally, stop, started, before })
+        Arc::new(Self { sources, tally, stop, started, before })
     }
 
     /// Counts what was taken in of the source at `index`.
@@ -87,7 +86,6 @@ impl Live {
         source.pages.fetch_add(counts.documents + counts.failed, Ordering::Relaxed);
         source.done.fetch_or(done, Ordering::Relaxed);
         source.items.fetch_add(counts.read, Ordering::Relaxed);
-        self.items.fetch_add(counts.read, Ordering::Relaxed);
     }
 
     /// Shows it until the guard is dropped. `sources` are measured beside.
@@ -139,6 +137,10 @@ impl Live {
         self.sources.iter().map(|source| source.read.load(Ordering::Relaxed)).sum()
     }
 
+    fn items(&self) -> u64 {
+        self.sources.iter().map(|source| source.items.load(Ordering::Relaxed)).sum()
+    }
+
     /// Bytes in all, once every source that is not read is measured.
     fn size_of_all(&self) -> Option<u64> {
         let size = |source: &Shown| match source.size.load(Ordering::Relaxed) {
@@ -151,7 +153,7 @@ impl Live {
 
     fn pace(&self) -> (f64, Option<Duration>) {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
-        let items = self.items.load(Ordering::Relaxed) as f64 / seconds;
+        let items = self.items() as f64 / seconds;
         let now = self.read().saturating_sub(self.before) as f64 / seconds;
         let left = self.size_of_all().map(|size| size.saturating_sub(self.read()) as f64);
         (items, left.filter(|_| now > 0.0).map(|left| Duration::from_secs((left / now) as u64)))
@@ -166,7 +168,7 @@ impl Live {
         });
         format!(
             "{} items read ({}{of}), {} alerts, {items:.0} items/s{left}",
-            self.items.load(Ordering::Relaxed),
+            self.items(),
             ByteSize(self.read()),
             totals.alert,
         )

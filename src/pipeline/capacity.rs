@@ -65,7 +65,7 @@ pub const HISTORY_BATCHES: usize = 8 * 1024;
 /// several times its length to parse. Less than that is taken for all of it.
 pub const HISTORY_ROOM_KIB: usize = 64 * 1024;
 
-/// Bundles of batches read ahead while a group is committed and judged by the transformer: a quarter of a group of full batches. More
+/// Bundles of batches read ahead while a group is committed and judged by the transformer: half a group of full batches. More
 /// takes processors from the transformer, which is what such a run waits for.
 pub const HISTORY_AHEAD: usize = 16;
 

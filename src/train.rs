@@ -23,10 +23,10 @@ use data::{DataError, Labelled};
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
     /// Labelled items to learn from, one JSON object a line; may be given more than once
-    #[arg(long, required_unless_present = "average", value_name = "FILE")]
+    #[arg(long, required_unless_present_any = ["average", "stage_layers"], value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Labelled negotiations of which only the stage is learnt, such as made-up ones whose wording is not to be taken for
-    /// what news is like; may be given more than once (transformer)
+    /// what news is like; may be given more than once
     #[arg(long, value_name = "FILE")]
     pub stages: Vec<PathBuf>,
     /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]
@@ -85,6 +85,10 @@ pub struct TrainArgs {
     /// once, any other takes twice the time (transformer)
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
     pub r_drop: f64,
+    /// Gives the stage so many upper layers of its own, 1 to 5, and trains those and the stage's head alone, on the items of
+    /// `--stages`; the grades of `--base` stay what they are. 0: the stage is read from the same states as the grade (transformer)
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=5))]
+    pub stage_layers: usize,
 }
 
 /// The families of models.
@@ -131,9 +135,12 @@ pub enum TrainError {
 pub fn run(args: &TrainArgs, config: &ClassifyConfig) -> Result<(), TrainError> {
     check(args)?;
     let Labels { graded, staged, dev } = labels(args)?;
+    if args.stage_layers > 0 && staged.is_empty() {
+        return Err(TrainError::Argument("--stages without a negotiation (grade 2): nothing would be learnt".into()));
+    }
     weigh(&dev)?;
     let trained = match args.family {
-        Family::Linear => linear::train(&graded, &dev, args, config)?,
+        Family::Linear => linear::train(&graded, &staged, &dev, args, config)?,
         #[cfg(feature = "bert")]
         Family::Transformer => transformer::train(&graded, &staged, &dev, args, config)?,
         #[cfg(not(feature = "bert"))]
@@ -153,7 +160,9 @@ struct Labels {
 
 fn labels(args: &TrainArgs) -> Result<Labels, TrainError> {
     let mut files = data::read_all(&[&args.data[..], &args.stages].concat())?;
-    let staged = files.split_off(args.data.len()).concat();
+    let mut staged = files.split_off(args.data.len()).concat();
+    // Others have no stage to be learnt.
+    staged.retain(|item| item.grade == 2);
     let Some(path) = &args.dev else {
         let (graded, dev) = data::split(files.concat())?;
         return Ok(Labels { graded, staged, dev });
@@ -188,14 +197,20 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         Family::Linear if args.base.is_some() => {
             refuse("--base and --family linear: a linear model trains in seconds, from nothing")
         }
-        Family::Linear if !args.stages.is_empty() => {
-            refuse("--stages and --family linear: it is for transformers, which tell the stage of an alert")
-        }
         Family::Linear if !args.teacher.is_empty() => {
             refuse("--teacher and --family linear: it learns from the configured transformer, `[model] dir`")
         }
         Family::Transformer if args.unlabelled.is_some() && args.teacher.is_empty() => {
             refuse("--unlabelled and no --teacher: somebody has to grade them")
+        }
+        Family::Linear if args.stage_layers > 0 => refuse("--stage-layers and --family linear: it is for transformers"),
+        _ if args.stage_layers > 0 && (args.base.is_none() || args.stages.is_empty() || args.dev.is_none()) => refuse(
+            "--stage-layers and without --base, --stages or --dev: it needs a model whose grades stay, and labelled stages",
+        ),
+        _ if args.stage_layers > 0 && !(args.data.is_empty() && args.teacher.is_empty() && args.average.is_empty()) => {
+            refuse(
+                "--stage-layers and --data, --teacher or --average: only stages are learnt; name labelled items with --stages",
+            )
         }
         _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),
@@ -219,8 +234,8 @@ pub struct Trained {
     pub features: &'static str,
     /// The bytes of `weights.safetensors`.
     pub weights: Vec<u8>,
-    /// Layers tuned, tokens read, base model.
-    pub transformer: Option<(usize, usize, crate::classify::manifest::Base)>,
+    /// Layers tuned, upper layers of the stage's own, tokens read, base model.
+    pub transformer: Option<(usize, usize, usize, crate::classify::manifest::Base)>,
     /// What the linear model settles in front of the transformer that taught it.
     pub cascade: Option<crate::classify::manifest::CascadeRule>,
     /// Grade logits on dev, in its order.

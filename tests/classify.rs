@@ -1,7 +1,7 @@
 //! The shipped models: right on plain cases, steady on awkward input, and refused when damaged.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use demarche::classify::linear::{LinearModel, LinearScorer};
@@ -165,18 +165,23 @@ fn the_prefilter_alone_allocates_nothing() {
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
 
-#[test]
-fn training_a_linear_model_gives_one_that_loads_and_ranks() {
-    let dir = tempfile::tempdir().expect("directory");
+/// The samples in two files, to learn from and to measure on.
+fn halves(dir: &Path) -> (PathBuf, PathBuf) {
     let lines = std::fs::read_to_string("tests/data/labelled.jsonl").expect("reads");
     let (odd, even): (Vec<_>, Vec<_>) = lines.lines().enumerate().partition(|(n, _)| n % 2 == 1);
     let write = |name: &str, part: Vec<(usize, &str)>| {
-        let path = dir.path().join(name);
+        let path = dir.join(name);
         let lines: String = part.iter().map(|(_, line)| format!("{line}\n")).collect();
         std::fs::write(&path, lines).expect("writes");
         path
     };
-    let (train, dev) = (write("train.jsonl", odd), write("dev.jsonl", even));
+    (write("train.jsonl", odd), write("dev.jsonl", even))
+}
+
+#[test]
+fn training_a_linear_model_gives_one_that_loads_and_ranks() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (train, dev) = halves(dir.path());
     let out = dir.path().join("model");
     let args = |data: &Path| {
         let line = ["train", "--family", "linear", "--epochs", "5", "--data"].map(std::ffi::OsStr::new);
@@ -198,8 +203,12 @@ fn training_a_linear_model_gives_one_that_loads_and_ranks() {
 
 #[cfg(feature = "bert")]
 mod bert {
+    use std::collections::BTreeMap;
+
     use demarche::classify::bert::BertScorer;
+    use demarche::item::Stage;
     use demarche::parse::{Context, parse};
+    use safetensors::SafeTensors;
 
     use super::*;
 
@@ -227,6 +236,44 @@ mod bert {
     fn the_transformer_stays_sane() {
         stays_sane(&mut bert());
         alone_as_in_a_batch(&mut bert());
+    }
+
+    /// The weights file in `dir`: each tensor's bytes by its name.
+    fn tensors(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+        let bytes = std::fs::read(dir.join("weights.safetensors")).expect("reads");
+        let tensors = SafeTensors::deserialize(&bytes).expect("parses");
+        tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect()
+    }
+
+    #[test]
+    fn stages_are_learnt_anew_without_a_change_to_the_grades() {
+        let dir = tempfile::tempdir().expect("directory");
+        let ((train, dev), out) = (halves(dir.path()), dir.path().join("model"));
+        let line = ["train", "--base", "models/transformer", "--stage-layers", "3", "--epochs", "1", "--batch", "2"];
+        let files = [("--stages", &train), ("--dev", &dev), ("--out", &out)];
+        let files = files.iter().flat_map(|(flag, path)| [std::ffi::OsStr::new(flag), path.as_os_str()]);
+        let args = Line::parse_from(line.iter().map(std::ffi::OsStr::new).chain(files)).args;
+        train::run(&args, &config()).expect("trains");
+        let (before, after) = (tensors(Path::new("models/transformer")), tensors(&out));
+        assert!(before.keys().eq(after.keys()));
+        for (name, tensor) in &before {
+            let of_stage = name.starts_with("stage.") || name.starts_with("head.stage.");
+            // A few steps move a matrix; a norm or a bias may be rounded back.
+            let moves = name == "head.stage.weight" || (of_stage && name.ends_with("dense.weight"));
+            assert!(of_stage || after[name] == *tensor, "{name} was changed");
+            assert!(!moves || after[name] != *tensor, "{name} was not learnt");
+        }
+        let mut scorer =
+            BertScorer::from_package(&Package::read(&out).expect("reads"), &config().base_dir(), &config())
+                .expect("loads");
+        stays_sane(&mut scorer);
+    }
+
+    #[test]
+    fn what_is_no_negotiation_has_no_stage() {
+        let texts = [("Envoys of both sides open truce talks in Geneva", ""), ("Bakery wins regional bread prize", "")];
+        let verdicts = bert().score(&texts.map(|(title, summary)| Text::new(title, summary))).expect("scores");
+        assert_eq!((verdicts[0].stage.label, verdicts[1].stage.label), (Stage::Held, Stage::None));
     }
 
     #[test]

@@ -98,7 +98,8 @@ fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
         assert!(schema["minimum"].as_f64().is_none_or(|least| number >= least), "{at}: {number}");
         assert!(schema["maximum"].as_f64().is_none_or(|most| number <= most), "{at}: {number}");
     }
-    for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    let required = value.is_object().then(|| schema["required"].as_array()).flatten();
+    for key in required.into_iter().flatten().filter_map(Value::as_str) {
         assert!(value.get(key).is_some(), "{at}: {key} is missing");
     }
     for (key, inner) in value.as_object().into_iter().flatten() {

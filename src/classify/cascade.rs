@@ -43,12 +43,16 @@ impl<A: Scorer, B: Scorer> Cascade<A, B> {
         Self { quick, careful, alert_on, below, joint: rule.joint, info }
     }
 
-    fn settled(&self, verdict: &Verdict) -> bool {
+    fn settled(&self, grade: &GradeProbs) -> bool {
         let probability = match self.alert_on {
-            AlertOn::Negotiation => verdict.grade.negotiation,
-            AlertOn::Diplomacy => verdict.grade.negotiation + verdict.grade.diplomacy,
+            AlertOn::Negotiation => grade.negotiation,
+            AlertOn::Diplomacy => grade.negotiation + grade.diplomacy,
         };
         probability < self.below
+    }
+
+    fn both(&self, careful: &GradeProbs, quick: &GradeProbs) -> GradeProbs {
+        GradeProbs::from_order(self.joint.probabilities(&careful.in_order(), &quick.in_order()))
     }
 }
 
@@ -59,19 +63,28 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
 
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         let mut verdicts = self.quick.score(texts)?;
-        let open: Vec<usize> = (0..texts.len()).filter(|&i| !self.settled(&verdicts[i])).collect();
+        let open: Vec<usize> = (0..texts.len()).filter(|&i| !self.settled(&verdicts[i].grade)).collect();
         let passed_on: Vec<Text> = open.iter().map(|&i| texts[i].clone()).collect();
         for (i, careful) in open.into_iter().zip(self.careful.score(&passed_on)?) {
-            let both = self.joint.probabilities(&careful.grade.in_order(), &verdicts[i].grade.in_order());
-            verdicts[i] = Verdict { grade: GradeProbs::from_order(both), ..careful };
+            verdicts[i] = Verdict { grade: self.both(&careful.grade, &verdicts[i].grade), ..careful };
         }
         Ok(verdicts)
+    }
+
+    fn grades(&mut self, texts: &[Text]) -> Result<Vec<GradeProbs>, ScoreError> {
+        let mut grades = self.quick.grades(texts)?;
+        let open: Vec<usize> = (0..texts.len()).filter(|&i| !self.settled(&grades[i])).collect();
+        let passed_on: Vec<Text> = open.iter().map(|&i| texts[i].clone()).collect();
+        for (i, careful) in open.into_iter().zip(self.careful.grades(&passed_on)?) {
+            grades[i] = self.both(&careful, &grades[i]);
+        }
+        Ok(grades)
     }
 
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         let mut promising = |scored: &Scored| {
             let spans = reasons::spans(&scored.text);
-            reasons::promising(&scored.text, spans, TRIED, &mut |texts| self.quick.score(texts))
+            reasons::promising(&scored.text, spans, TRIED, &mut |texts| self.quick.grades(texts))
         };
         let spans = scored.iter().map(&mut promising).collect::<Result<_, _>>()?;
         self.explain_by(scored, spans)
@@ -91,17 +104,22 @@ mod tests {
         CascadeRule { transformer: "fake".into(), negotiation: 0.25, diplomacy: 0.05, joint, thresholds }
     }
 
+    fn texts() -> [Text; 4] {
+        ["a", "aaaa", "aa", "aaa"].map(|title| Text::new(title, ""))
+    }
+
     fn scores(rule: &CascadeRule) -> (Vec<f32>, Cascade<Fake, Fake>) {
         let mut cascade = Cascade::new(Fake::default(), Fake::default(), rule, &shipped());
-        let texts = ["a", "aaaa", "aa", "aaa"].map(|title| Text::new(title, ""));
-        (cascade.score(&texts).expect("scores").iter().map(Verdict::score).collect(), cascade)
+        (cascade.score(&texts()).expect("scores").iter().map(Verdict::score).collect(), cascade)
     }
 
     #[test]
     fn only_what_is_not_clear_is_passed_on() {
-        let (scores, cascade) = scores(&rule());
+        let (scores, mut cascade) = scores(&rule());
         assert!(scores.iter().zip([0.1, 0.4, 0.2, 0.3]).all(|(a, b)| (a - b).abs() < 1e-5), "{scores:?}");
         assert_eq!((cascade.quick.scored, cascade.careful.scored), (4, 2));
+        let grades = cascade.grades(&texts()).expect("grades");
+        assert!(grades.iter().zip(&scores).all(|(grade, score)| grade.negotiation == *score), "{grades:?}");
         assert_eq!((cascade.model().id.as_str(), cascade.model().threshold), ("fake", 0.4));
     }
 

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::calibrate::probabilities;
+use super::calibrate::{Temperatures, probabilities};
 use super::features::{FEATURES, GROUPS, Group, visit};
 use super::manifest::{CascadeRule, Kind, Manifest};
 use super::package::Package;
@@ -90,7 +90,7 @@ fn array<const N: usize>(values: Vec<f32>) -> [f32; N] {
 /// The linear model as a [`Scorer`].
 pub struct LinearScorer {
     model: LinearModel,
-    temperature: f32,
+    temperatures: Temperatures,
     info: ModelInfo,
     /// When this model's word is final in front of a transformer.
     pub cascade: Option<CascadeRule>,
@@ -103,7 +103,7 @@ impl LinearScorer {
         manifest.check_weights(&package.name, &package.weights)?;
         Ok(Self {
             model: LinearModel::load(package)?,
-            temperature: manifest.temperature,
+            temperatures: manifest.temperatures(),
             info: ModelInfo::new(&manifest.id, &manifest.thresholds, config),
             cascade: manifest.cascade,
         })
@@ -118,7 +118,7 @@ impl Scorer for LinearScorer {
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         let one = |text| {
             let (grade, stage) = self.model.logits(text);
-            verdict(probabilities(&grade, self.temperature), &stage)
+            verdict(probabilities(&grade, self.temperatures.grade), &stage.map(|x| x / self.temperatures.stage))
         };
         texts.iter().map(one).collect()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrate::Temperatures;
 use super::joint::Joint;
 use super::{GRADES, STAGE_NAMES, ScoreError};
 
@@ -43,9 +44,15 @@ pub struct Manifest {
     pub weights_blake3: String,
     /// Logits are divided by this before the softmax, so that scores are probabilities.
     pub temperature: f32,
+    /// The same for the stages; without, they are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_temperature: Option<f32>,
     /// Layers of the base that were tuned, counted from the top (transformer only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned_layers: Option<usize>,
+    /// Upper layers that the stage has of its own (transformer only); without, it is read from the same states as the grade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_layers: Option<usize>,
     /// Tokens that go in at most, title and summary together (transformer only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
@@ -127,7 +134,8 @@ impl Manifest {
         same(model, "labels", &manifest.labels.join(", "), &GRADES.join(", "))?;
         same(model, "stages", &manifest.stages.join(", "), &STAGE_NAMES.join(", "))?;
         let cascade = manifest.cascade.as_ref();
-        for t in [Some(manifest.temperature), cascade.map(|rule| rule.joint.temperature)].into_iter().flatten() {
+        let joint = cascade.map(|rule| rule.joint.temperature);
+        for t in [Some(manifest.temperature), manifest.stage_temperature, joint].into_iter().flatten() {
             if !(t.is_finite() && t > 0.0) {
                 return Err(bad(format!("temperature = {t} is not above zero")));
             }
@@ -143,6 +151,11 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// What the model's logits are divided by.
+    pub fn temperatures(&self) -> Temperatures {
+        Temperatures { grade: self.temperature, stage: self.stage_temperature.unwrap_or(1.0) }
     }
 
     /// Checks the weights file against the manifest's hash.
@@ -181,7 +194,9 @@ pub(crate) mod tests {
             data: "none".into(),
             weights_blake3: blake3::hash(weights).to_hex().to_string(),
             temperature: 1.0,
+            stage_temperature: None,
             tuned_layers: None,
+            stage_layers: None,
             max_tokens: None,
             base: None,
             cascade: None,
@@ -217,6 +232,9 @@ pub(crate) mod tests {
         manifest.temperature = 0.0;
         assert!(parse(&manifest).is_err());
         manifest.temperature = 1.0;
+        manifest.stage_temperature = Some(-1.0);
+        assert!(parse(&manifest).is_err());
+        manifest.stage_temperature = None;
         manifest.thresholds.recall = f32::NAN;
         assert!(parse(&manifest).is_err());
         for tokens in [0, 7, 513] {

@@ -126,6 +126,11 @@ pub trait Scorer {
     /// Scores every text. A text alone and the same text in a batch get the same score to 1e-4.
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError>;
 
+    /// The grades alone, which cost less where the stage is read by layers of its own.
+    fn grades(&mut self, texts: &[Text]) -> Result<Vec<GradeProbs>, ScoreError> {
+        Ok(self.score(texts)?.into_iter().map(|verdict| verdict.grade).collect())
+    }
+
     /// For each text the one to three spans on which its score rests most; for alerts, since it costs up to twenty scorings.
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         let spans = scored.iter().map(|scored| reasons::spans(&scored.text)).collect();
@@ -134,7 +139,7 @@ pub trait Scorer {
 
     /// The same, where for each text only these spans come into question.
     fn explain_by(&mut self, scored: &[Scored], spans: Vec<Vec<Span>>) -> Result<Vec<Vec<Reason>>, ScoreError> {
-        reasons::by_occlusion(scored, spans, &mut |texts| self.score(texts))
+        reasons::by_occlusion(scored, spans, &mut |texts| self.grades(texts))
     }
 }
 
@@ -153,6 +158,9 @@ impl<S: Scorer + ?Sized> Scorer for Box<S> {
     }
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         (**self).score(texts)
+    }
+    fn grades(&mut self, texts: &[Text]) -> Result<Vec<GradeProbs>, ScoreError> {
+        (**self).grades(texts)
     }
     fn explain(&mut self, scored: &[Scored]) -> Result<Vec<Vec<Reason>>, ScoreError> {
         (**self).explain(scored)

@@ -1,7 +1,7 @@
 //! Which words a score rests on: take a phrase out, score again, and see how far the score falls.
 
 use super::{ScoreError, Scored, Text, lead};
-use crate::item::{Reason, Verdict};
+use crate::item::{GradeProbs, Reason};
 
 /// Reasons given at most.
 const REASONS: usize = 3;
@@ -23,8 +23,8 @@ const STOP: &[&str] = &[
 /// A phrase: whether it stands in the title, and its bytes there or in the summary.
 pub type Span = (bool, (usize, usize));
 
-/// Asks a scorer.
-pub type Score<'a> = dyn FnMut(&[Text]) -> Result<Vec<Verdict>, ScoreError> + 'a;
+/// Asks a scorer for the grades of texts.
+pub type Grades<'a> = dyn FnMut(&[Text]) -> Result<Vec<GradeProbs>, ScoreError> + 'a;
 
 /// The phrases of `text` that may carry its score.
 pub fn spans(text: &Text) -> Vec<Span> {
@@ -34,12 +34,12 @@ pub fn spans(text: &Text) -> Vec<Span> {
 }
 
 /// The `most` of `spans` whose absence costs most by a quick scorer's word, in the order of the text.
-pub fn promising(text: &Text, spans: Vec<Span>, most: usize, quick: &mut Score<'_>) -> Result<Vec<Span>, ScoreError> {
+pub fn promising(text: &Text, spans: Vec<Span>, most: usize, quick: &mut Grades<'_>) -> Result<Vec<Span>, ScoreError> {
     if spans.len() <= most {
         return Ok(spans);
     }
     let without: Vec<Text> = spans.iter().map(|&(title, span)| without(text, title, span)).collect();
-    let mut ranked: Vec<(f32, Span)> = quick(&without)?.iter().map(Verdict::score).zip(spans).collect();
+    let mut ranked: Vec<(f32, Span)> = quick(&without)?.iter().map(|grade| grade.negotiation).zip(spans).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut kept: Vec<Span> = ranked.into_iter().take(most).map(|(_, span)| span).collect();
     kept.sort_by_key(|&(title, span)| (!title, span));
@@ -51,11 +51,11 @@ pub fn promising(text: &Text, spans: Vec<Span>, most: usize, quick: &mut Score<'
 pub fn by_occlusion(
     scored: &[Scored],
     spans: Vec<Vec<Span>>,
-    score: &mut Score<'_>,
+    grades: &mut Grades<'_>,
 ) -> Result<Vec<Vec<Reason>>, ScoreError> {
     let pairs = || scored.iter().zip(&spans);
     let variants = pairs().flat_map(|(of, spans)| spans.iter().map(|&(title, span)| without(&of.text, title, span)));
-    let mut left = score(&variants.collect::<Vec<Text>>())?.into_iter().map(|verdict| verdict.score());
+    let mut left = grades(&variants.collect::<Vec<Text>>())?.into_iter().map(|grade| grade.negotiation);
     let drop = |(of, spans): (&Scored, &Vec<Span>)| {
         let reason = |(&(title, (start, end)), left): (&Span, f32)| {
             let source = if title { &of.text.title } else { &of.text.summary };
@@ -122,7 +122,6 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verdict;
     use super::*;
 
     fn found(text: &str) -> Vec<&str> {
@@ -130,22 +129,16 @@ mod tests {
     }
 
     /// Scores 0.9 while "truce talks" is there, else 0.2.
-    fn truce(texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
-        texts
-            .iter()
-            .map(|t| {
-                if t.title.contains("truce talks") {
-                    verdict([0.1, 0.0, 0.9], &[0.0; 6])
-                } else {
-                    verdict([0.8, 0.0, 0.2], &[0.0; 6])
-                }
-            })
-            .collect()
+    fn truce(texts: &[Text]) -> Result<Vec<GradeProbs>, ScoreError> {
+        let one = |t: &Text| if t.title.contains("truce talks") { [0.1, 0.0, 0.9] } else { [0.8, 0.0, 0.2] };
+        Ok(texts.iter().map(one).map(GradeProbs::from_order).collect())
     }
 
     fn of<const N: usize>(texts: [Text; N]) -> Vec<Vec<Reason>> {
-        let scored =
-            texts.map(|text| Scored { score: truce(std::slice::from_ref(&text)).expect("scores")[0].score(), text });
+        let scored = texts.map(|text| {
+            let score = truce(std::slice::from_ref(&text)).expect("scores")[0].negotiation;
+            Scored { score, text }
+        });
         by_occlusion(&scored, scored.iter().map(|scored| spans(&scored.text)).collect(), &mut truce).expect("explains")
     }
 

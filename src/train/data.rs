@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::classify::Text;
+use crate::classify::{STAGES, Text};
 use crate::item::{Identity, Stage};
 
 /// A line of a labelled file. Only `title` and `grade` must be there.
@@ -61,6 +61,11 @@ impl Labelled {
     pub fn both(&self) -> (&str, &str) {
         (&self.title, &self.summary)
     }
+}
+
+/// The stage of a labelled negotiation as its place in [`STAGES`].
+pub(super) fn stage_class(item: &Labelled) -> Option<usize> {
+    (item.grade == 2).then(|| STAGES.iter().position(|&stage| stage == item.stage)).flatten()
 }
 
 /// Why a labelled file cannot be used. Each message fits after "failed to".

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use super::data::Labelled;
+use super::data::{Labelled, stage_class};
 use super::progress::{Progress, say};
 use super::{Rng, TrainArgs, TrainError, Trained, dev_ap};
 #[cfg(feature = "bert")]
@@ -13,7 +13,7 @@ use crate::classify::features::{FEATURES, GROUPS, Group, visit};
 use crate::classify::linear::{GRADE_BITS, GRADE_LANES, LinearModel, STAGE_BITS, STAGE_LANES, weights};
 use crate::classify::manifest::{CascadeRule, Kind};
 use crate::classify::package::Package;
-use crate::classify::{ClassifyConfig, STAGES, Text, softmax};
+use crate::classify::{ClassifyConfig, Text, softmax};
 
 /// Pull of every touched weight towards zero at each step: with a few thousand items and a quarter of a million weights,
 /// less learns the outlets by heart.
@@ -84,26 +84,34 @@ struct Lesson {
     stage: Option<usize>,
 }
 
+/// What is learnt: grades and stages share no weight, so each has texts of its own.
+struct Lessons {
+    /// For their grades.
+    graded: Vec<Lesson>,
+    /// For their stages; each has one.
+    staged: Vec<Lesson>,
+}
+
 impl From<&Labelled> for Lesson {
     fn from(item: &Labelled) -> Self {
-        let stage = STAGES.iter().position(|&stage| stage == item.stage).unwrap_or(STAGES.len() - 1);
-        let stage = (item.grade == 2).then_some(stage);
-        Self { text: item.text(), grade: one_hot(usize::from(item.grade)), stage }
+        Self { text: item.text(), grade: one_hot(usize::from(item.grade)), stage: stage_class(item) }
     }
 }
 
-/// Trains on the labels, and with `--unlabelled` on what the configured transformer says of that pool; scores dev with
-/// the rounded model.
+/// Trains on the labels, for the stage on `staged` too, and with `--unlabelled` on what the configured transformer says of that pool;
+/// scores dev with the rounded model.
 pub fn train(
     items: &[Labelled],
+    staged: &[Labelled],
     dev: &[Labelled],
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<Trained, TrainError> {
-    let lessons: Vec<Lesson> = items.iter().map(Lesson::from).collect();
+    let mut lessons = Lessons { graded: items.iter().map(Lesson::from).collect(), staged: Vec::new() };
+    lessons.staged = items.iter().chain(staged).map(Lesson::from).filter(|lesson| lesson.stage.is_some()).collect();
     let first = fit(&lessons, args)?;
     let ((weights, model), cascade) = match &args.unlabelled {
-        Some(pool) => distilled(pool, lessons, &first.1, items, dev, args, config)?,
+        Some(pool) => distilled(pool, lessons, &first.1, (items, dev), args, config)?,
         None => (first, None),
     };
     let (dev_grades, dev_stages): (Vec<_>, Vec<_>) = dev.iter().map(|item| model.logits(&item.text())).unzip();
@@ -116,15 +124,14 @@ type Fitted = (Vec<u8>, LinearModel);
 #[cfg(feature = "bert")]
 fn distilled(
     pool: &Path,
-    mut lessons: Vec<Lesson>,
+    mut lessons: Lessons,
     first: &LinearModel,
-    items: &[Labelled],
-    dev: &[Labelled],
+    (items, dev): (&[Labelled], &[Labelled]),
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<(Fitted, Option<CascadeRule>), TrainError> {
     let taught = super::distil::teach(pool, first, items, dev, args, config)?;
-    lessons.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), grade: t.grade, stage: None }));
+    lessons.graded.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), grade: t.grade, stage: None }));
     let fitted = fit(&lessons, args)?;
     let logits: Vec<[f32; 3]> = dev.iter().map(|item| fitted.1.logits(&item.text()).0).collect();
     let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
@@ -135,41 +142,47 @@ fn distilled(
 #[cfg(not(feature = "bert"))]
 fn distilled(
     pool: &Path,
-    _: Vec<Lesson>,
+    _: Lessons,
     _: &LinearModel,
-    _: &[Labelled],
-    _: &[Labelled],
+    _: (&[Labelled], &[Labelled]),
     _: &TrainArgs,
     _: &ClassifyConfig,
 ) -> Result<(Fitted, Option<CascadeRule>), TrainError> {
     Err(TrainError::Argument(format!("--unlabelled {}: this build has no transformer to grade it", pool.display())))
 }
 
-/// Fits grades on all lessons and stages on those that have one; returns the rounded model, as bytes and as read back.
-fn fit(lessons: &[Lesson], args: &TrainArgs) -> Result<Fitted, TrainError> {
-    let (epochs, lr) = (args.epochs.unwrap_or(15), args.lr.unwrap_or(0.1) as f32);
+/// Fits grades and stages; returns the rounded model, as bytes and as read back.
+fn fit(Lessons { graded, staged }: &Lessons, args: &TrainArgs) -> Result<Fitted, TrainError> {
     let mut grade: Regression<3> = Regression::new(GRADE_BITS);
     let mut stage: Regression<6> = Regression::new(STAGE_BITS);
-    let mut rng = Rng(args.seed);
-    let mut order: Vec<usize> = (0..lessons.len()).collect();
     let mut features = Vec::new();
-    let mut progress = Progress::new("training", epochs * lessons.len());
-    for epoch in 0..epochs {
-        rng.shuffle(&mut order);
-        let lr = lr * (1.0 - epoch as f32 / epochs as f32);
-        for lesson in order.iter().map(|&i| &lessons[i]) {
-            collect(&lesson.text, false, &mut features);
-            grade.step(&features, &lesson.grade, lr);
-            if let Some(class) = lesson.stage {
-                collect(&lesson.text, true, &mut features);
-                stage.step(&features, &one_hot(class), lr);
-            }
+    through(graded, args, "training", |lesson, lr| {
+        collect(&lesson.text, false, &mut features);
+        grade.step(&features, &lesson.grade, lr);
+    });
+    through(staged, args, "training stages", |lesson, lr| {
+        if let Some(class) = lesson.stage {
+            collect(&lesson.text, true, &mut features);
+            stage.step(&features, &one_hot(class), lr);
         }
-        progress.advance(lessons.len(), &format!("epoch {} of {epochs}", epoch + 1));
-    }
+    });
     let package = Package { name: "the new model".into(), manifest: "".into(), weights: write(&grade, &stage)?.into() };
     let model = LinearModel::load(&package)?;
     Ok((package.weights.into_owned(), model))
+}
+
+/// Has `step` learn every lesson once an epoch, in random order, at a rate that falls to nothing.
+fn through(lessons: &[Lesson], args: &TrainArgs, doing: &'static str, mut step: impl FnMut(&Lesson, f32)) {
+    let (epochs, lr) = (args.epochs.unwrap_or(15), args.lr.unwrap_or(0.1) as f32);
+    let mut rng = Rng(args.seed);
+    let mut order: Vec<usize> = (0..lessons.len()).collect();
+    let mut progress = Progress::new(doing, epochs * lessons.len());
+    for epoch in 0..epochs {
+        rng.shuffle(&mut order);
+        let lr = lr * (1.0 - epoch as f32 / epochs as f32);
+        order.iter().for_each(|&i| step(&lessons[i], lr));
+        progress.advance(lessons.len(), &format!("epoch {} of {epochs}", epoch + 1));
+    }
 }
 
 /// The features of a text with their values; `words`: only word n-grams, which are all that stages are read from.

@@ -18,10 +18,11 @@ use super::data::Labelled;
 use super::progress::say;
 use super::{Rng, TrainArgs, TrainError, Trained};
 use crate::classify::bert::{
-    Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_tuned, keep_buffers, rows, set_threads,
+    Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_of_stage, is_tuned, keep_buffers, rows,
+    set_threads,
 };
 use crate::classify::config::BASE_MODEL;
-use crate::classify::manifest::{self, Base, Manifest};
+use crate::classify::manifest::{self, Base, Manifest, same};
 use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, ScoreError};
 use lessons::{Lessons, Target, stage_weights};
@@ -46,8 +47,9 @@ pub fn train(
     set_threads(config.threads);
     tch::manual_seed(args.seed as i64);
     let base = config.base_dir();
-    let mut network = Network::open(&base)?;
-    let tuned = args.layers.min(network.layers);
+    let mut network = Network::open(&base, stage_layers(args)?)?;
+    // Where stages are learnt by layers of their own, all others stay.
+    let tuned = if args.stage_layers > 0 { 0 } else { args.layers.min(network.layers) };
     let laid = args.base.as_ref().map_or(Ok(0), |dir| lay(&mut network, dir))?;
     // What was tuned before is part of the result, whether it is tuned on or not.
     let written = tuned.max(laid);
@@ -65,11 +67,12 @@ pub fn train(
     let lessons = Lessons { texts: &texts, targets: targets(graded, staged, lecture) };
     let weights = stage_weights(graded.iter().chain(staged));
     for (name, variable) in network.vs.variables() {
-        let _ = variable.set_requires_grad(is_tuned(&name, network.layers, tuned));
+        let open = if args.stage_layers > 0 { is_of_stage(&name) } else { is_tuned(&name, network.layers, tuned) };
+        let _ = variable.set_requires_grad(open);
     }
     if !args.average.is_empty() {
         average::into(&mut network, &args.average, tuned)?;
-    } else if tuned == 0 {
+    } else if tuned == 0 && args.stage_layers == 0 {
         fit_heads(&network, &lessons, &weights, args)?;
     } else {
         tune::fine_tune(&network, &lessons, &weights, (&dev_texts, dev), args)?;
@@ -81,7 +84,7 @@ pub fn train(
         kind: manifest::Kind::Transformer,
         features: FEATURES,
         weights: write(&network, written)?,
-        transformer: Some((written, args.max_tokens, base)),
+        transformer: Some((written, network.own(), args.max_tokens, base)),
         cascade: None,
         dev_grades,
         dev_stages,
@@ -101,14 +104,30 @@ fn targets(graded: &[Labelled], staged: &[Labelled], lecture: Lecture) -> Vec<Ta
     targets
 }
 
+/// Upper layers of the stage's own: those of the model that is gone on from, or those asked for.
+fn stage_layers(args: &TrainArgs) -> Result<usize, ScoreError> {
+    let Some(dir) = args.base.iter().chain(&args.average).next() else { return Ok(args.stage_layers) };
+    let package = Package::read(dir)?;
+    match (manifest(&package)?.stage_layers, args.stage_layers) {
+        (Some(there), wanted) if wanted > 0 => {
+            same(&package.name, "stage_layers", &there.to_string(), &wanted.to_string()).map(|()| there)
+        }
+        (there, wanted) => Ok(there.unwrap_or(wanted)),
+    }
+}
+
 /// Lays the tuned weights in `dir` over the base, and says how many layers they are.
 fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
     let package = Package::read(dir)?;
-    let manifest = Manifest::parse(&package.name, &package.manifest, manifest::Kind::Transformer, FEATURES)?;
+    let manifest = manifest(&package)?;
     manifest.check_weights(&package.name, &package.weights)?;
     let tuned = manifest.tuned_layers.unwrap_or(0);
-    network.overlay(&package, tuned)?;
+    network.overlay(&package, tuned, manifest.stage_layers.unwrap_or(0))?;
     Ok(tuned)
+}
+
+fn manifest(package: &Package) -> Result<Manifest, ScoreError> {
+    Manifest::parse(&package.name, &package.manifest, manifest::Kind::Transformer, FEATURES)
 }
 
 /// The heads alone: the states never change, so they are computed once.
@@ -124,7 +143,8 @@ fn fit_heads(network: &Network, lessons: &Lessons<'_>, weights: &Tensor, args: &
         rng.shuffle(&mut order);
         for batch in order.chunks(args.batch) {
             let index: Vec<i64> = batch.iter().map(|&i| i as i64).collect();
-            let (grades, stages) = network.heads(&pooled.index_select(0, &Tensor::from_slice(&index)));
+            let index = Tensor::from_slice(&index);
+            let (grades, stages) = network.heads(&pooled.each_ref().map(|pooled| pooled.index_select(0, &index)));
             optimizer.set_lr(lr * schedule(step, total));
             optimizer.backward_step(&lessons.loss(batch, &grades, &stages, weights));
             step += 1;
@@ -151,17 +171,18 @@ fn batches(texts: &[Encoded], size: usize, rng: &mut Rng) -> Vec<Vec<usize>> {
     batches
 }
 
-fn pooled(network: &Network, texts: &[Encoded]) -> Result<Tensor, ScoreError> {
-    let mut states: Vec<Option<Tensor>> = texts.iter().map(|_| None).collect();
+/// What [`Network::pooled`] gives for each text, in the order of the texts.
+fn pooled(network: &Network, texts: &[Encoded]) -> Result<[Tensor; 2], ScoreError> {
+    let (mut rows, mut order) = ([Vec::new(), Vec::new()], Vec::new());
     for batch in bucketed(texts, 8, 1024) {
         let encoded: Vec<&Encoded> = batch.iter().map(|&i| &texts[i]).collect();
         let pooled = no_grad(|| network.pooled(&Batch::of(&encoded), false))?;
-        for (row, &i) in batch.iter().enumerate() {
-            states[i] = Some(pooled.get(row as i64));
-        }
+        rows.iter_mut().zip(pooled).for_each(|(rows, pooled)| rows.push(pooled));
+        order.extend(batch.into_iter().map(|i| i as i64));
     }
-    let states: Vec<Tensor> = states.into_iter().flatten().collect();
-    Tensor::f_stack(&states, 0).map_err(inference)
+    let places = Tensor::f_from_slice(&order).map_err(inference)?.argsort(0, false);
+    let [grade, stage] = rows.map(|rows| Tensor::f_cat(&rows, 0).and_then(|rows| rows.f_index_select(0, &places)));
+    Ok([grade.map_err(inference)?, stage.map_err(inference)?])
 }
 
 fn predict(network: &Network, texts: &[Encoded]) -> Result<Logits, ScoreError> {

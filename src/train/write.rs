@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::data::Labelled;
+use super::data::{Labelled, stage_class};
 use super::progress::say;
 use super::{TrainArgs, TrainError, Trained};
 use crate::classify::manifest::{Manifest, Thresholds};
@@ -21,9 +21,9 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
     let thresholds = thresholds(&probabilities, &grades);
     let (labels, stages) = Manifest::label_set();
     let kind = format!("{:?}", trained.kind).to_lowercase();
-    let (tuned_layers, max_tokens, base) = match trained.transformer.clone() {
-        Some((layers, tokens, base)) => (Some(layers), Some(tokens), Some(base)),
-        None => (None, None, None),
+    let (tuned_layers, stage_layers, max_tokens, base) = match trained.transformer.clone() {
+        Some((layers, own, tokens, base)) => (Some(layers), Some(own).filter(|&own| own > 0), Some(tokens), Some(base)),
+        None => (None, None, None, None),
     };
     let manifest = Manifest {
         id: args.id.clone().unwrap_or_else(|| format!("{kind}-{items}-{}", args.seed)),
@@ -35,7 +35,9 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
         data: args.about.clone(),
         weights_blake3: blake3::hash(&trained.weights).to_hex().to_string(),
         temperature,
+        stage_temperature: stage_temperature(&trained, dev),
         tuned_layers,
+        stage_layers,
         max_tokens,
         base,
         cascade: trained.cascade.clone(),
@@ -50,6 +52,13 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
     write(&args.out.join(MANIFEST), text.as_bytes())?;
     say(&text);
     Ok(())
+}
+
+/// What makes the stages of dev's negotiations probabilities; none without negotiations.
+fn stage_temperature(trained: &Trained, dev: &[Labelled]) -> Option<f32> {
+    let staged = trained.dev_stages.iter().zip(dev).filter_map(|(row, item)| Some((*row, stage_class(item)?)));
+    let (rows, classes): (Vec<[f32; 6]>, Vec<usize>) = staged.unzip();
+    (!rows.is_empty()).then(|| calibrate::temperature(&rows, &classes))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {

@@ -2,16 +2,23 @@
 //! lie end to end without padding, query, key and value come from one product, and each activation is one operation
 //! instead of five. `Network` stays what is trained and what this pass is tested against.
 
-use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
-use super::super::ScoreError;
+use super::super::{STAGES, ScoreError};
 use super::attention::attend;
+use super::network::Network;
 use super::product::{Precision, Product};
-use super::{Encoded, inference};
+use super::{Encoded, inference, rows};
 
 /// Keeps the variance of a norm away from zero; BERT's value.
 const EPSILON: f64 = 1e-12;
+
+/// Texts that are less probable than this to be negotiations (before calibration, 0 to 1) are not read for their stage, where it
+/// has layers of its own: no threshold in use is as low, and half of what a cascade passes on need not be read twice. Higher, and
+/// negotiations that a desk with a threshold of its own asks for would come without a stage.
+const STAGED: f32 = 0.02;
+/// Stage logits of a text that is not read for its stage: surely `none`.
+const NO_STAGE: [f32; STAGES.len()] = [0.0, 0.0, 0.0, 0.0, 0.0, 12.0];
 
 /// A network ready to serve. It shares the weights that it neither rearranges nor rounds.
 pub struct Packed {
@@ -20,6 +27,8 @@ pub struct Packed {
     segments: Tensor,
     norm: Affine,
     layers: Vec<Layer>,
+    /// The stage's own upper layers.
+    own: Vec<Layer>,
     heads: i64,
     grade: Affine,
     stage: Affine,
@@ -34,6 +43,18 @@ pub struct Pass {
     /// What the texts are about, `[n, width]`: the mean of the token states in front of the last layer, which turns them towards
     /// the grades.
     pub about: Tensor,
+}
+
+/// Token states of several texts, end to end, `[tokens, width]`.
+struct States {
+    /// Tokens of each text.
+    lengths: Vec<i64>,
+    /// In front of the layers that the stage has its own of.
+    shared: Tensor,
+    /// In front of the last layer.
+    before: Tensor,
+    /// Behind the last layer.
+    last: Tensor,
 }
 
 /// A matrix and a bias, or the scale and shift of a norm.
@@ -70,6 +91,14 @@ struct Layer {
 }
 
 impl Layer {
+    /// The states behind this layer, of those in front of it.
+    fn of(&self, x: Tensor, lengths: &[i64], heads: i64) -> Result<Tensor, ScoreError> {
+        let attended = attend(&self.attend.of(&x)?, lengths, heads)?;
+        let x = self.output_norm.norm(&(self.output.of(&attended)? + x))?;
+        let wide = self.widen.of(&x)?.f_gelu("none").map_err(inference)?;
+        self.narrow_norm.norm(&(self.narrow.of(&wide)? + x))
+    }
+
     fn shared(&self) -> Self {
         Self {
             attend: self.attend.shared(),
@@ -83,9 +112,9 @@ impl Layer {
 }
 
 impl Packed {
-    /// Takes the weights of a network with `layers` layers of `heads` attention heads, to multiply in `precision`.
-    pub fn new(vs: &VarStore, layers: usize, heads: i64, precision: Precision) -> Result<Self, ScoreError> {
-        let variables = vs.variables();
+    /// Takes the weights of `network`, to multiply in `precision`.
+    pub fn new(network: &Network, precision: Precision) -> Result<Self, ScoreError> {
+        let (variables, layers, heads) = (network.vs.variables(), network.layers, network.heads);
         let tensor = |name: &str| {
             let found = variables.get(name).map(|variable| variable.detach());
             found.ok_or_else(|| ScoreError::Inference(format!("the network has no tensor {name}")))
@@ -95,8 +124,8 @@ impl Packed {
         };
         let norm = affine("embeddings.LayerNorm")?;
         let scale = 1.0 / ((norm.bias.numel() as f64) / heads as f64).sqrt();
-        let layer = |n: usize| -> Result<Layer, ScoreError> {
-            let part = |name: &str| affine(&format!("encoder.layer.{n}.{name}"));
+        let layer = |of: &str, n: usize| -> Result<Layer, ScoreError> {
+            let part = |name: &str| affine(&format!("{of}.layer.{n}.{name}"));
             let product = |of: Affine| Product::new(of.weight, of.bias, precision);
             let (q, k, v) = (part("attention.self.query")?, part("attention.self.key")?, part("attention.self.value")?);
             // What the scores are divided by is the same for all of them.
@@ -118,7 +147,8 @@ impl Packed {
             positions: tensor("embeddings.position_embeddings.weight")?,
             segments: tensor("embeddings.token_type_embeddings.weight")?,
             norm,
-            layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
+            layers: (0..layers).map(|n| layer("encoder", n)).collect::<Result<_, _>>()?,
+            own: (layers - network.own()..layers).map(|n| layer("stage", n)).collect::<Result<_, _>>()?,
             heads,
             grade: affine("head.grade")?,
             stage: affine("head.stage")?,
@@ -127,19 +157,51 @@ impl Packed {
 
     /// One pass over `texts`.
     pub fn pass(&self, texts: &[&Encoded]) -> Result<Pass, ScoreError> {
+        let States { lengths, shared, before, last } = self.states(texts)?;
+        let pooled = means(&last, &lengths)?;
+        let grades = self.grade.linear(&pooled)?;
+        let stages = match self.own.is_empty() {
+            true => self.stage.linear(&pooled)?,
+            false => self.stages(&shared, &lengths, &grades)?,
+        };
+        Ok(Pass { grades, stages, about: means(&before, &lengths)? })
+    }
+
+    /// A pass for the grade logits alone, `[n, 3]`.
+    pub fn grades(&self, texts: &[&Encoded]) -> Result<Tensor, ScoreError> {
+        let States { lengths, last, .. } = self.states(texts)?;
+        self.grade.linear(&means(&last, &lengths)?)
+    }
+
+    fn states(&self, texts: &[&Encoded]) -> Result<States, ScoreError> {
         let lengths: Vec<i64> = texts.iter().map(|text| text.ids.len() as i64).collect();
-        let mut x = self.embed(texts)?;
-        let mut before = None;
-        for layer in &self.layers {
-            before = Some(x.shallow_clone());
-            let attended = attend(&layer.attend.of(&x)?, &lengths, self.heads)?;
-            x = layer.output_norm.norm(&(layer.output.of(&attended)? + x))?;
-            let wide = layer.widen.of(&x)?.f_gelu("none").map_err(inference)?;
-            x = layer.narrow_norm.norm(&(layer.narrow.of(&wide)? + x))?;
+        let fork = self.layers.len() - self.own.len();
+        let mut last = self.embed(texts)?;
+        let (mut shared, mut before) = (last.shallow_clone(), last.shallow_clone());
+        for (n, layer) in self.layers.iter().enumerate() {
+            shared = if n == fork { last.shallow_clone() } else { shared };
+            before = last.shallow_clone();
+            last = layer.of(last, &lengths, self.heads)?;
         }
-        let pooled = means(&x, &lengths)?;
-        let about = means(before.as_ref().unwrap_or(&x), &lengths)?;
-        Ok(Pass { grades: self.grade.linear(&pooled)?, stages: self.stage.linear(&pooled)?, about })
+        Ok(States { lengths, shared, before, last })
+    }
+
+    /// Reads the texts that `grades` do not rule out as negotiations for their stage, from the states in front of its own layers.
+    fn stages(&self, shared: &Tensor, lengths: &[i64], grades: &Tensor) -> Result<Tensor, ScoreError> {
+        let likely = grades.f_softmax(-1, Kind::Float).and_then(|p| p.f_select(1, 2)).map_err(inference)?;
+        let likely: Vec<f32> = likely.try_into().map_err(inference)?;
+        let chosen: Vec<usize> = (0..likely.len()).filter(|&i| likely[i] >= STAGED).collect();
+        let mut stages = vec![NO_STAGE; likely.len()];
+        if !chosen.is_empty() {
+            let texts = shared.f_split_with_sizes(lengths, 0).map_err(inference)?;
+            let texts: Vec<&Tensor> = chosen.iter().map(|&i| &texts[i]).collect();
+            let lengths: Vec<i64> = chosen.iter().map(|&i| lengths[i]).collect();
+            let together = Tensor::f_cat(&texts, 0).map_err(inference)?;
+            let states = self.own.iter().try_fold(together, |x, layer| layer.of(x, &lengths, self.heads))?;
+            let read = rows::<{ STAGES.len() }>(&self.stage.linear(&means(&states, &lengths)?)?)?;
+            chosen.into_iter().zip(read).for_each(|(i, row)| stages[i] = row);
+        }
+        Ok(Tensor::from_slice(stages.as_flattened()).view([stages.len() as i64, STAGES.len() as i64]))
     }
 
     /// Another handle on the same weights: one network cannot be used by two threads, two handles can.
@@ -150,6 +212,7 @@ impl Packed {
             segments: self.segments.shallow_clone(),
             norm: self.norm.shared(),
             layers: self.layers.iter().map(Layer::shared).collect(),
+            own: self.own.iter().map(Layer::shared).collect(),
             heads: self.heads,
             grade: self.grade.shared(),
             stage: self.stage.shared(),

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use crate::classify::STAGES;
 use crate::classify::bert::Encoded;
 use crate::item::Stage;
-use crate::train::data::Labelled;
+use crate::train::data::{Labelled, stage_class};
 
 /// Share of the target that goes to the other classes: labels are wrong in a few per cent of cases.
 const SMOOTHING: f32 = 0.05;
@@ -118,11 +118,6 @@ fn divergence(logits: &Tensor, counts: &[f32]) -> Tensor {
     let (one, other) = (logs.narrow(0, 0, half), logs.narrow(0, half, half));
     let apart = ((one.exp() - other.exp()) * (one - other)).sum_dim_intlist(-1, false, Kind::Float) / 2.0;
     (apart * Tensor::from_slice(counts)).sum(Kind::Float) / f64::from(counts.iter().sum::<f32>().max(1.0))
-}
-
-/// The stage of a labelled negotiation as its place in [`STAGES`].
-pub(super) fn stage_class(item: &Labelled) -> Option<usize> {
-    (item.grade == 2).then(|| STAGES.iter().position(|&stage| stage == item.stage)).flatten()
 }
 
 /// Rare stages count more, by the root of their rarity; 1 on average over the items. `none`, the rarest, counts no more than

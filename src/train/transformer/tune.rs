@@ -9,7 +9,7 @@ use super::{batches, hide, predict, schedule};
 use crate::classify::bert::{Batch, Encoded, Network};
 use crate::classify::softmax;
 use crate::eval::metrics::average_precision;
-use crate::train::data::Labelled;
+use crate::train::data::{Labelled, stage_class};
 use crate::train::progress::{Progress, say};
 use crate::train::{Rng, TrainArgs, TrainError};
 
@@ -42,7 +42,7 @@ impl State {
         let copy = |value: &Tensor| value.detach().copy();
         let kept = tuned.iter().map(|(_, value)| (copy(value), copy(value))).collect();
         let variables = tuned.into_iter().map(|(name, value)| Variable::new(name, value)).collect();
-        Self { epoch: 0, step: 0, best_epoch: 0, best: 0.0, variables, kept }
+        Self { epoch: 0, step: 0, best_epoch: 0, best: f64::NEG_INFINITY, variables, kept }
     }
 
     /// Every tensor by a name for the checkpoint.
@@ -110,13 +110,10 @@ pub(super) fn fine_tune(
     }
     while state.epoch < epochs && state.epoch - state.best_epoch < PATIENCE {
         epoch(network, train, stage_weights, &mut state, epochs, args)?;
-        let (grades, _) = state.with_means(|| predict(network, dev_texts))?;
-        let (negotiation, diplomacy) = dev_aps(&grades, dev);
-        say(&format!(
-            "epoch {}: average precision on dev {negotiation:.4}, with diplomacy {diplomacy:.4}",
-            state.epoch
-        ));
-        state.offer((negotiation + diplomacy) / 2.0);
+        let (grades, stages) = state.with_means(|| predict(network, dev_texts))?;
+        let (score, said) = if args.stage_layers > 0 { by_stages(&stages, dev) } else { by_grades(&grades, dev) };
+        say(&format!("epoch {}: {said} on dev", state.epoch));
+        state.offer(score);
         checkpoint.save(&state)?;
     }
     say(&format!("epoch {} is kept", state.best_epoch));
@@ -174,14 +171,25 @@ fn loss(
     Ok(if times == 2 { loss + r_drop * train.apart(batch, &grades, &stages) } else { loss })
 }
 
-/// Average precision of grade 2, and of grades 1 and 2.
-fn dev_aps(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, f64) {
+/// How well the grades are told, and in words: the mean of the average precision of grade 2 and of that of grades 1 and 2.
+fn by_grades(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, String) {
     let p: Vec<[f32; 3]> = grades.iter().map(softmax).collect();
     let ap = |score: &dyn Fn(&[f32; 3]) -> f32, least: u8| {
         let scores: Vec<f32> = p.iter().map(score).collect();
         average_precision(&scores, &dev.iter().map(|item| item.grade >= least).collect::<Vec<_>>())
     };
-    (ap(&|p| p[2], 2), ap(&|p| p[1] + p[2], 1))
+    let (negotiation, diplomacy) = (ap(&|p| p[2], 2), ap(&|p| p[1] + p[2], 1));
+    ((negotiation + diplomacy) / 2.0, format!("average precision {negotiation:.4}, with diplomacy {diplomacy:.4}"))
+}
+
+/// How well the stages of the negotiations are told, and in words: the mean logarithm of the true stage's probability, which few items
+/// tell more of than how many stages are right.
+fn by_stages(stages: &[[f32; 6]], dev: &[Labelled]) -> (f64, String) {
+    let staged = || stages.iter().zip(dev).filter_map(|(logits, item)| Some((softmax(logits), stage_class(item)?)));
+    let n = staged().count().max(1) as f64;
+    let right = staged().filter(|(p, class)| p.iter().all(|other| *other <= p[*class])).count() as f64;
+    let score = staged().map(|(p, class)| f64::from(p[class].max(f32::MIN_POSITIVE)).ln()).sum::<f64>() / n;
+    (score, format!("loss of the stages {:.4}, {:.3} of them right", -score, right / n))
 }
 
 #[cfg(test)]
@@ -215,6 +223,7 @@ mod tests {
             max_tokens: 32,
             hide: 0.0,
             r_drop: 0.0,
+            stage_layers: 0,
         }
     }
 
@@ -227,7 +236,7 @@ mod tests {
     fn start(items: &[Labelled]) -> (Network, Vec<Encoded>) {
         let base = shipped().base_dir();
         tch::manual_seed(7);
-        let network = Network::open(&base).expect("the base model is there: run `make setup`");
+        let network = Network::open(&base, 0).expect("the base model is there: run `make setup`");
         for (name, variable) in network.vs.variables() {
             let _ = variable.set_requires_grad(is_tuned(&name, network.layers, 1));
         }

@@ -234,14 +234,26 @@ pub struct Trained {
     pub features: &'static str,
     /// The bytes of `weights.safetensors`.
     pub weights: Vec<u8>,
-    /// Layers tuned, upper layers of the stage's own, tokens read, base model.
-    pub transformer: Option<(usize, usize, usize, crate::classify::manifest::Base)>,
+    /// What a transformer's manifest says besides.
+    pub transformer: Option<TransformerPart>,
     /// What the linear model settles in front of the transformer that taught it.
     pub cascade: Option<crate::classify::manifest::CascadeRule>,
     /// Grade logits on dev, in its order.
     pub dev_grades: Vec<[f32; 3]>,
     /// Stage logits on dev, in its order.
     pub dev_stages: Vec<[f32; 6]>,
+}
+
+/// What only a transformer has.
+pub struct TransformerPart {
+    /// Layers of the base that were tuned, counted from the top.
+    pub tuned_layers: usize,
+    /// Upper layers of the stage's own.
+    pub stage_layers: usize,
+    /// Tokens that go in at most.
+    pub max_tokens: usize,
+    /// The base model.
+    pub base: crate::classify::manifest::Base,
 }
 
 /// Average precision of grade 2 on `dev`, for progress lines and early stopping.

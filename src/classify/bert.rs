@@ -15,7 +15,7 @@ use std::path::Path;
 use super::calibrate::{Temperatures, probabilities};
 use super::manifest::{Kind, Manifest, same};
 use super::package::Package;
-use super::{ClassifyConfig, Logits, ModelInfo, ScoreError, Scorer, Text, verdict};
+use super::{ClassifyConfig, Logits, ModelInfo, ScoreError, Scorer, Text, finite, verdict};
 use crate::item::{Embedding, GradeProbs, Verdict};
 pub use alloc::keep_buffers;
 pub use encode::{Encoded, Encoder, bucketed};
@@ -116,7 +116,7 @@ impl Scorer for BertScorer {
         let temperature = self.temperatures.grade;
         self.lanes.run(&self.encoder.encode_all(texts), self.batch, |network, batch| {
             let grades = graded(&network.grades(batch)?, temperature)?;
-            grades.into_iter().map(|grade| Ok(verdict(grade, &[0.0; 6])?.grade)).collect()
+            grades.iter().map(|grade| finite(grade).map(|&grade| GradeProbs::from_order(grade))).collect()
         })
     }
 }

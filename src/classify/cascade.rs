@@ -51,6 +51,12 @@ impl<A: Scorer, B: Scorer> Cascade<A, B> {
         probability < self.below
     }
 
+    /// Those of `texts` that are not settled, and their places.
+    fn open<'a>(&self, texts: &[Text], grades: impl Iterator<Item = &'a GradeProbs>) -> (Vec<usize>, Vec<Text>) {
+        let open = grades.enumerate().filter(|(_, grade)| !self.settled(grade));
+        open.map(|(i, _)| (i, texts[i].clone())).unzip()
+    }
+
     fn both(&self, careful: &GradeProbs, quick: &GradeProbs) -> GradeProbs {
         GradeProbs::from_order(self.joint.probabilities(&careful.in_order(), &quick.in_order()))
     }
@@ -63,8 +69,7 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
 
     fn score(&mut self, texts: &[Text]) -> Result<Vec<Verdict>, ScoreError> {
         let mut verdicts = self.quick.score(texts)?;
-        let open: Vec<usize> = (0..texts.len()).filter(|&i| !self.settled(&verdicts[i].grade)).collect();
-        let passed_on: Vec<Text> = open.iter().map(|&i| texts[i].clone()).collect();
+        let (open, passed_on) = self.open(texts, verdicts.iter().map(|verdict| &verdict.grade));
         for (i, careful) in open.into_iter().zip(self.careful.score(&passed_on)?) {
             verdicts[i] = Verdict { grade: self.both(&careful.grade, &verdicts[i].grade), ..careful };
         }
@@ -73,8 +78,7 @@ impl<A: Scorer, B: Scorer> Scorer for Cascade<A, B> {
 
     fn grades(&mut self, texts: &[Text]) -> Result<Vec<GradeProbs>, ScoreError> {
         let mut grades = self.quick.grades(texts)?;
-        let open: Vec<usize> = (0..texts.len()).filter(|&i| !self.settled(&grades[i])).collect();
-        let passed_on: Vec<Text> = open.iter().map(|&i| texts[i].clone()).collect();
+        let (open, passed_on) = self.open(texts, grades.iter());
         for (i, careful) in open.into_iter().zip(self.careful.grades(&passed_on)?) {
             grades[i] = self.both(&careful, &grades[i]);
         }

@@ -189,17 +189,28 @@ pub const STAGE_NAMES: [&str; 6] = {
 
 /// Turns grade probabilities and stage logits into a verdict; an error if any is not a number.
 pub(crate) fn verdict(grade: [f32; 3], stage_logits: &[f32; 6]) -> Result<Verdict, ScoreError> {
-    if grade.iter().chain(stage_logits).any(|x| !x.is_finite()) {
-        return Err(ScoreError::Inference("the model gave a score that is not a number".into()));
-    }
-    let stage = softmax(stage_logits);
-    let best = (0..stage.len()).max_by(|&a, &b| stage[a].total_cmp(&stage[b])).unwrap_or(0);
+    let grade = finite(&grade).map(|&grade| GradeProbs::from_order(grade))?;
+    let stage = softmax(finite(stage_logits)?);
+    let best = likeliest(&stage);
     Ok(Verdict {
-        grade: GradeProbs::from_order(grade),
+        grade,
         stage: StageGuess { label: STAGES[best], confidence: stage[best] },
         reasons: Vec::new(),
         embedding: None,
     })
+}
+
+/// What a model gave, if all of it are numbers.
+pub(crate) fn finite<const N: usize>(given: &[f32; N]) -> Result<&[f32; N], ScoreError> {
+    match given.iter().all(|x| x.is_finite()) {
+        true => Ok(given),
+        false => Err(ScoreError::Inference("the model gave a score that is not a number".into())),
+    }
+}
+
+/// The class with the largest logit or probability.
+pub(crate) fn likeliest<const N: usize>(classes: &[f32; N]) -> usize {
+    (0..N).max_by(|&a, &b| classes[a].total_cmp(&classes[b])).unwrap_or(0)
 }
 
 /// Softmax, safe for large values.

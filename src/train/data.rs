@@ -68,6 +68,11 @@ pub(super) fn stage_class(item: &Labelled) -> Option<usize> {
     (item.grade == 2).then(|| STAGES.iter().position(|&stage| stage == item.stage)).flatten()
 }
 
+/// Of what a model says of `items`: the stage logits of the negotiations, and the stage that each has as its place in [`STAGES`].
+pub(super) fn staged(stages: &[[f32; 6]], items: &[Labelled]) -> (Vec<[f32; 6]>, Vec<usize>) {
+    stages.iter().zip(items).filter_map(|(logits, item)| Some((*logits, stage_class(item)?))).unzip()
+}
+
 /// Why a labelled file cannot be used. Each message fits after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {

@@ -76,26 +76,10 @@ impl<const N: usize> Regression<N> {
     }
 }
 
-/// What one text teaches.
-struct Lesson {
+/// What one text teaches: how probable each of `N` classes is to be.
+struct Lesson<const N: usize> {
     text: Text,
-    grade: [f32; 3],
-    /// Index of the stage, for a labelled negotiation.
-    stage: Option<usize>,
-}
-
-/// What is learnt: grades and stages share no weight, so each has texts of its own.
-struct Lessons {
-    /// For their grades.
-    graded: Vec<Lesson>,
-    /// For their stages; each has one.
-    staged: Vec<Lesson>,
-}
-
-impl From<&Labelled> for Lesson {
-    fn from(item: &Labelled) -> Self {
-        Self { text: item.text(), grade: one_hot(usize::from(item.grade)), stage: stage_class(item) }
-    }
+    target: [f32; N],
 }
 
 /// Trains on the labels, for the stage on `staged` too, and with `--unlabelled` on what the configured transformer says of that pool;
@@ -107,11 +91,15 @@ pub fn train(
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<Trained, TrainError> {
-    let mut lessons = Lessons { graded: items.iter().map(Lesson::from).collect(), staged: Vec::new() };
-    lessons.staged = items.iter().chain(staged).map(Lesson::from).filter(|lesson| lesson.stage.is_some()).collect();
-    let first = fit(&lessons, args)?;
+    let of_grade = |item: &Labelled| Lesson { text: item.text(), target: one_hot(usize::from(item.grade)) };
+    let of_stage = |item: &Labelled| Some(Lesson { text: item.text(), target: one_hot(stage_class(item)?) });
+    let grades: Vec<Lesson<3>> = items.iter().map(of_grade).collect();
+    let stages: Vec<Lesson<6>> = items.iter().chain(staged).filter_map(of_stage).collect();
+    // The two share no weight: the stages are learnt once, whatever is learnt of the grades.
+    let stage = learn(&stages, STAGE_BITS, true, args);
+    let first = fit(&grades, &stage, args)?;
     let ((weights, model), cascade) = match &args.unlabelled {
-        Some(pool) => distilled(pool, lessons, &first.1, (items, dev), args, config)?,
+        Some(pool) => distilled(pool, (grades, &stage), &first.1, (items, dev), args, config)?,
         None => (first, None),
     };
     let (dev_grades, dev_stages): (Vec<_>, Vec<_>) = dev.iter().map(|item| model.logits(&item.text())).unzip();
@@ -124,15 +112,15 @@ type Fitted = (Vec<u8>, LinearModel);
 #[cfg(feature = "bert")]
 fn distilled(
     pool: &Path,
-    mut lessons: Lessons,
+    (mut grades, stage): (Vec<Lesson<3>>, &Regression<6>),
     first: &LinearModel,
     (items, dev): (&[Labelled], &[Labelled]),
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<(Fitted, Option<CascadeRule>), TrainError> {
     let taught = super::distil::teach(pool, first, items, dev, args, config)?;
-    lessons.graded.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), grade: t.grade, stage: None }));
-    let fitted = fit(&lessons, args)?;
+    grades.extend(taught.learnt.iter().map(|t| Lesson { text: t.text.clone(), target: t.grade }));
+    let fitted = fit(&grades, stage, args)?;
     let logits: Vec<[f32; 3]> = dev.iter().map(|item| fitted.1.logits(&item.text()).0).collect();
     let grades: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
     let rule = super::distil::rule(&taught, &fitted.1, calibrate::temperature(&logits, &grades));
@@ -142,7 +130,7 @@ fn distilled(
 #[cfg(not(feature = "bert"))]
 fn distilled(
     pool: &Path,
-    _: Lessons,
+    _: (Vec<Lesson<3>>, &Regression<6>),
     _: &LinearModel,
     _: (&[Labelled], &[Labelled]),
     _: &TrainArgs,
@@ -151,38 +139,32 @@ fn distilled(
     Err(TrainError::Argument(format!("--unlabelled {}: this build has no transformer to grade it", pool.display())))
 }
 
-/// Fits grades and stages; returns the rounded model, as bytes and as read back.
-fn fit(Lessons { graded, staged }: &Lessons, args: &TrainArgs) -> Result<Fitted, TrainError> {
-    let mut grade: Regression<3> = Regression::new(GRADE_BITS);
-    let mut stage: Regression<6> = Regression::new(STAGE_BITS);
-    let mut features = Vec::new();
-    through(graded, args, "training", |lesson, lr| {
-        collect(&lesson.text, false, &mut features);
-        grade.step(&features, &lesson.grade, lr);
-    });
-    through(staged, args, "training stages", |lesson, lr| {
-        if let Some(class) = lesson.stage {
-            collect(&lesson.text, true, &mut features);
-            stage.step(&features, &one_hot(class), lr);
-        }
-    });
-    let package = Package { name: "the new model".into(), manifest: "".into(), weights: write(&grade, &stage)?.into() };
+/// Fits the grades; returns the rounded model, with the stages, as bytes and as read back.
+fn fit(grades: &[Lesson<3>], stage: &Regression<6>, args: &TrainArgs) -> Result<Fitted, TrainError> {
+    let grade = learn(grades, GRADE_BITS, false, args);
+    let package = Package { name: "the new model".into(), manifest: "".into(), weights: write(&grade, stage)?.into() };
     let model = LinearModel::load(&package)?;
     Ok((package.weights.into_owned(), model))
 }
 
-/// Has `step` learn every lesson once an epoch, in random order, at a rate that falls to nothing.
-fn through(lessons: &[Lesson], args: &TrainArgs, doing: &'static str, mut step: impl FnMut(&Lesson, f32)) {
+/// Learns every lesson once an epoch, in random order, at a rate that falls to nothing. `words`: from word n-grams alone.
+fn learn<const N: usize>(lessons: &[Lesson<N>], bits: u32, words: bool, args: &TrainArgs) -> Regression<N> {
     let (epochs, lr) = (args.epochs.unwrap_or(15), args.lr.unwrap_or(0.1) as f32);
+    let mut regression = Regression::new(bits);
     let mut rng = Rng(args.seed);
     let mut order: Vec<usize> = (0..lessons.len()).collect();
-    let mut progress = Progress::new(doing, epochs * lessons.len());
+    let mut features = Vec::new();
+    let mut progress = Progress::new("training", epochs * lessons.len());
     for epoch in 0..epochs {
         rng.shuffle(&mut order);
         let lr = lr * (1.0 - epoch as f32 / epochs as f32);
-        order.iter().for_each(|&i| step(&lessons[i], lr));
+        for lesson in order.iter().map(|&i| &lessons[i]) {
+            collect(&lesson.text, words, &mut features);
+            regression.step(&features, &lesson.target, lr);
+        }
         progress.advance(lessons.len(), &format!("epoch {} of {epochs}", epoch + 1));
     }
+    regression
 }
 
 /// The features of a text with their values; `words`: only word n-grams, which are all that stages are read from.

@@ -16,13 +16,13 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::data::Labelled;
 use super::progress::say;
-use super::{Rng, TrainArgs, TrainError, Trained};
+use super::{Rng, TrainArgs, TrainError, Trained, TransformerPart};
 use crate::classify::bert::{
     Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_of_stage, is_tuned, keep_buffers, rows,
     set_threads,
 };
 use crate::classify::config::BASE_MODEL;
-use crate::classify::manifest::{self, Base, Manifest, same};
+use crate::classify::manifest::{self, Base, Manifest};
 use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, ScoreError};
 use lessons::{Lessons, Target, stage_weights};
@@ -79,12 +79,16 @@ pub fn train(
     }
     round_to_half(&mut network);
     let (dev_grades, dev_stages) = predict(&network, &dev_texts)?;
-    let base = Base { name: BASE_MODEL.into(), sha256: network.base_sha256.clone() };
     Ok(Trained {
         kind: manifest::Kind::Transformer,
         features: FEATURES,
         weights: write(&network, written)?,
-        transformer: Some((written, network.own(), args.max_tokens, base)),
+        transformer: Some(TransformerPart {
+            tuned_layers: written,
+            stage_layers: network.own(),
+            max_tokens: args.max_tokens,
+            base: Base { name: BASE_MODEL.into(), sha256: network.base_sha256.clone() },
+        }),
         cascade: None,
         dev_grades,
         dev_stages,
@@ -104,15 +108,11 @@ fn targets(graded: &[Labelled], staged: &[Labelled], lecture: Lecture) -> Vec<Ta
     targets
 }
 
-/// Upper layers of the stage's own: those of the model that is gone on from, or those asked for.
+/// Upper layers of the stage's own: those asked for, or those of the model that is gone on from.
 fn stage_layers(args: &TrainArgs) -> Result<usize, ScoreError> {
-    let Some(dir) = args.base.iter().chain(&args.average).next() else { return Ok(args.stage_layers) };
-    let package = Package::read(dir)?;
-    match (manifest(&package)?.stage_layers, args.stage_layers) {
-        (Some(there), wanted) if wanted > 0 => {
-            same(&package.name, "stage_layers", &there.to_string(), &wanted.to_string()).map(|()| there)
-        }
-        (there, wanted) => Ok(there.unwrap_or(wanted)),
+    match args.base.iter().chain(&args.average).next() {
+        Some(dir) if args.stage_layers == 0 => Ok(manifest(&Package::read(dir)?)?.stage_layers.unwrap_or(0)),
+        _ => Ok(args.stage_layers),
     }
 }
 

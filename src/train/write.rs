@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::data::{Labelled, stage_class};
+use super::data::{Labelled, staged};
 use super::progress::say;
 use super::{TrainArgs, TrainError, Trained};
 use crate::classify::manifest::{Manifest, Thresholds};
 use crate::classify::package::{MANIFEST, WEIGHTS};
-use crate::classify::{STAGES, calibrate};
+use crate::classify::{STAGES, calibrate, likeliest};
 use crate::eval::metrics;
 
 /// Writes `manifest.toml` and `weights.safetensors` into `args.out`.
@@ -20,11 +20,9 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
         trained.dev_grades.iter().map(|l| calibrate::probabilities(l, temperature)).collect();
     let thresholds = thresholds(&probabilities, &grades);
     let (labels, stages) = Manifest::label_set();
+    let (staged, true_stages) = staged(&trained.dev_stages, dev);
     let kind = format!("{:?}", trained.kind).to_lowercase();
-    let (tuned_layers, stage_layers, max_tokens, base) = match trained.transformer.clone() {
-        Some((layers, own, tokens, base)) => (Some(layers), Some(own).filter(|&own| own > 0), Some(tokens), Some(base)),
-        None => (None, None, None, None),
-    };
+    let transformer = trained.transformer.as_ref();
     let manifest = Manifest {
         id: args.id.clone().unwrap_or_else(|| format!("{kind}-{items}-{}", args.seed)),
         kind: trained.kind,
@@ -35,11 +33,11 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
         data: args.about.clone(),
         weights_blake3: blake3::hash(&trained.weights).to_hex().to_string(),
         temperature,
-        stage_temperature: stage_temperature(&trained, dev),
-        tuned_layers,
-        stage_layers,
-        max_tokens,
-        base,
+        stage_temperature: (!staged.is_empty()).then(|| calibrate::temperature(&staged, &true_stages)),
+        tuned_layers: transformer.map(|transformer| transformer.tuned_layers),
+        stage_layers: transformer.map(|transformer| transformer.stage_layers).filter(|&layers| layers > 0),
+        max_tokens: transformer.map(|transformer| transformer.max_tokens),
+        base: transformer.map(|transformer| transformer.base.clone()),
         cascade: trained.cascade.clone(),
         thresholds,
         metrics: measure(&trained, &probabilities, dev, &thresholds, items),
@@ -52,13 +50,6 @@ pub(super) fn model(trained: Trained, dev: &[Labelled], items: usize, args: &Tra
     write(&args.out.join(MANIFEST), text.as_bytes())?;
     say(&text);
     Ok(())
-}
-
-/// What makes the stages of dev's negotiations probabilities; none without negotiations.
-fn stage_temperature(trained: &Trained, dev: &[Labelled]) -> Option<f32> {
-    let staged = trained.dev_stages.iter().zip(dev).filter_map(|(row, item)| Some((*row, stage_class(item)?)));
-    let (rows, classes): (Vec<[f32; 6]>, Vec<usize>) = staged.unzip();
-    (!rows.is_empty()).then(|| calibrate::temperature(&rows, &classes))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
@@ -100,11 +91,9 @@ fn measure(
     let one: Vec<bool> = dev.iter().map(|item| item.grade >= 1).collect();
     let one_scores: Vec<f32> = probabilities.iter().map(|p| p[1] + p[2]).collect();
     let at = metrics::at_threshold(&scores, &two, thresholds.default);
-    let best = |row: &[f32; 6]| (0..6).max_by(|&a, &b| row[a].total_cmp(&row[b])).map(|i| STAGES[i]);
-    let (guess, truth): (Vec<_>, Vec<_>) = (trained.dev_stages.iter().zip(dev))
-        .filter(|(_, item)| item.grade == 2)
-        .map(|(row, item)| (best(row), Some(item.stage)))
-        .unzip();
+    let (logits, truth) = staged(&trained.dev_stages, dev);
+    let guess: Vec<usize> = logits.iter().map(likeliest).collect();
+    let classes: Vec<usize> = (0..STAGES.len()).collect();
     [
         ("train_n", items as f64),
         ("dev_n", dev.len() as f64),
@@ -114,7 +103,7 @@ fn measure(
         ("dev_recall", at.recall),
         ("dev_f1", at.f1),
         ("dev_ece", metrics::calibration_error(&scores, &two)),
-        ("dev_stage_macro_f1", metrics::macro_f1(&guess, &truth, &STAGES.map(Some))),
+        ("dev_stage_macro_f1", metrics::macro_f1(&guess, &truth, &classes)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_string(), (value * 1e4).round() / 1e4))

@@ -7,9 +7,9 @@ use super::checkpoint::Checkpoint;
 use super::lessons::Lessons;
 use super::{batches, hide, predict, schedule};
 use crate::classify::bert::{Batch, Encoded, Network};
-use crate::classify::softmax;
+use crate::classify::{calibrate, likeliest, softmax};
 use crate::eval::metrics::average_precision;
-use crate::train::data::{Labelled, stage_class};
+use crate::train::data::{Labelled, staged};
 use crate::train::progress::{Progress, say};
 use crate::train::{Rng, TrainArgs, TrainError};
 
@@ -185,11 +185,10 @@ fn by_grades(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, String) {
 /// How well the stages of the negotiations are told, and in words: the mean logarithm of the true stage's probability, which few items
 /// tell more of than how many stages are right.
 fn by_stages(stages: &[[f32; 6]], dev: &[Labelled]) -> (f64, String) {
-    let staged = || stages.iter().zip(dev).filter_map(|(logits, item)| Some((softmax(logits), stage_class(item)?)));
-    let n = staged().count().max(1) as f64;
-    let right = staged().filter(|(p, class)| p.iter().all(|other| *other <= p[*class])).count() as f64;
-    let score = staged().map(|(p, class)| f64::from(p[class].max(f32::MIN_POSITIVE)).ln()).sum::<f64>() / n;
-    (score, format!("loss of the stages {:.4}, {:.3} of them right", -score, right / n))
+    let (logits, classes) = staged(stages, dev);
+    let right = logits.iter().zip(&classes).filter(|(logits, class)| likeliest(logits) == **class).count();
+    let loss = calibrate::loss(&logits, &classes, 1.0);
+    (-loss, format!("loss of the stages {loss:.4}, {:.3} of them right", right as f64 / classes.len().max(1) as f64))
 }
 
 #[cfg(test)]

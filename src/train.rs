@@ -26,7 +26,8 @@ pub struct TrainArgs {
     #[arg(long, required_unless_present_any = ["average", "stage_layers"], value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Labelled negotiations of which only the stage is learnt, such as made-up ones whose wording is not to be taken for
-    /// what news is like; may be given more than once
+    /// what news is like; may be given more than once. Where a line has `stages`, six probabilities that a teacher gives, they are
+    /// learnt beside the label, and alone where the grade is not 2
     #[arg(long, value_name = "FILE")]
     pub stages: Vec<PathBuf>,
     /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]
@@ -162,7 +163,7 @@ fn labels(args: &TrainArgs) -> Result<Labels, TrainError> {
     let mut files = data::read_all(&[&args.data[..], &args.stages].concat())?;
     let mut staged = files.split_off(args.data.len()).concat();
     // Others have no stage to be learnt.
-    staged.retain(|item| item.grade == 2);
+    staged.retain(|item| item.grade == 2 || item.stages.is_some());
     let Some(path) = &args.dev else {
         let (graded, dev) = data::split(files.concat())?;
         return Ok(Labels { graded, staged, dev });
@@ -286,6 +287,29 @@ impl Rng {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    #[test]
+    fn stages_are_learnt_of_negotiations_and_of_what_a_teacher_speaks_of() {
+        let dir = tempfile::tempdir().expect("directory");
+        let write = |name: &str, lines: &str| {
+            std::fs::write(dir.path().join(name), lines).expect("written");
+            dir.path().join(name).into_os_string()
+        };
+        let taught = r#"{"title":"c","grade":1,"stages":[0.2,0.8,0,0,0,0]}"#;
+        let lines = [r#"{"title":"a","grade":2,"stage":"held"}"#, r#"{"title":"b","grade":1}"#, taught].join("\n");
+        let [stages, dev] = [write("stages.jsonl", &lines), write("dev.jsonl", r#"{"title":"d","grade":0}"#)];
+        let line = ["train", "--base", "x", "--stage-layers", "2", "--out", "y"].map(std::ffi::OsString::from);
+        let files = ["--stages".into(), stages, "--dev".into(), dev];
+        let args = <Line as clap::Parser>::parse_from(line.into_iter().chain(files)).args;
+        let staged = labels(&args).expect("reads").staged;
+        assert_eq!(staged.iter().map(|item| item.title.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    }
 
     #[test]
     fn a_seed_gives_one_order() {

@@ -35,6 +35,10 @@ pub struct Labelled {
     /// How the item was drawn (`natural` is a fair sample); may be empty.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub draw: String,
+    /// How probable each stage is in a teacher's eyes, in the order of [`STAGES`]: learnt beside the stage of a negotiation, and
+    /// alone of a text that is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<[f32; STAGES.len()]>,
 }
 
 /// Many programs write null for what they do not know.
@@ -286,10 +290,18 @@ fn parse(line: &str) -> Result<Labelled, String> {
             item.grade, item.stage
         ));
     }
+    if item.stages.is_some_and(|stages| !is_distribution(&stages)) {
+        return Err("`stages` are not probabilities that add up to 1".into());
+    }
     if item.id.is_empty() {
         item.id = item.text_identity().to_string();
     }
     Ok(item)
+}
+
+/// Whether these are probabilities, of which one is true; rounded to three digits they may be out by some thousandths.
+fn is_distribution(probabilities: &[f32]) -> bool {
+    probabilities.iter().all(|p| (0.0..=1.0).contains(p)) && (probabilities.iter().sum::<f32>() - 1.0).abs() < 0.01
 }
 
 #[cfg(test)]
@@ -325,6 +337,10 @@ mod tests {
         assert!(complaint("{\"title\":\"t\",\"grade\":-1}").contains("line 1"));
         assert!(complaint("{\"title\":\"t\",\"grade\":2,\"stage\":\"maybe\"}").contains("maybe"));
         assert!(complaint("{\"title\":\"t\",\"grade\":0,\"stage\":\"held\"}").contains("only a negotiation"));
+        let stages = |of: &str| format!("{{\"title\":\"t\",\"grade\":1,\"stages\":[{of}]}}");
+        assert!(complaint(&stages("0.5,0.5,0.5,0,0,0")).contains("add up to 1"));
+        assert!(complaint(&stages("0.5,0.5")).contains("line 1"));
+        assert_eq!(read_lines(&stages("0.5,0.25,0.251,0,0,0")).expect("reads")[0].stages.expect("stages")[1], 0.25);
         assert!(complaint("not json").contains("line 1"));
         assert!(complaint("").contains("no items"));
     }

@@ -150,7 +150,17 @@ fn item(line: Line) -> Option<Labelled> {
         (None, None) => return None,
     };
     let id = if id.is_empty() { Identity::of(&[&title, &summary]).to_string() } else { id };
-    Some(Labelled { id, title, summary, grade: 0, stage: Stage::None, date, source, draw: "user".to_owned() })
+    Some(Labelled {
+        id,
+        title,
+        summary,
+        grade: 0,
+        stage: Stage::None,
+        date,
+        source,
+        draw: "user".to_owned(),
+        stages: None,
+    })
 }
 
 /// The items, how far the person has come, and what can be taken back.

@@ -36,12 +36,13 @@ pub(super) struct Target {
 pub(super) type Taught = ([f32; 3], [f32; 6]);
 
 impl Target {
-    /// Of a label.
+    /// Of a label, and of what the line says that a teacher gives of its stage.
     pub fn of(item: &Labelled, graded: bool) -> Self {
-        Self {
-            grade: graded.then(|| smoothed(usize::from(item.grade))),
-            stage: stage_class(item).map(|class| (smoothed(class), 1.0)),
-        }
+        let stage = match (stage_class(item).map(smoothed), item.stages) {
+            (Some(label), Some(taught)) => Some(mixed(label, taught)),
+            (label, taught) => label.or(taught),
+        };
+        Self { grade: graded.then(|| smoothed(usize::from(item.grade))), stage: stage.map(|stage| (stage, 1.0)) }
     }
 
     /// Of teachers alone. The stage counts as much as they take the text for a negotiation.
@@ -168,6 +169,16 @@ mod tests {
         let found = pulls(vec![Target::taught(([0.0, 0.1, 0.9], stage)), Target::taught(([1.0, 0.0, 0.0], stage))]);
         assert!(found[0].0 > 0.1 && found[0].1 > 0.1 && found[1].0 > 0.1, "{found:?}");
         assert_eq!(found[1].1, 0.0);
+    }
+
+    #[test]
+    fn stages_in_the_data_are_learnt_beside_a_label_or_alone() {
+        let taught = [0.0, 0.8, 0.0, 0.2, 0.0, 0.0];
+        let stage =
+            |grade| Target::of(&Labelled { grade, stages: Some(taught), ..signed() }, false).stage.expect("a stage").0;
+        assert_eq!(stage(1), taught);
+        let both = stage(2);
+        assert!((both.iter().sum::<f32>() - 1.0).abs() < 1e-6 && both[3] > 0.5 && both[1] > 0.4, "{both:?}");
     }
 
     #[test]

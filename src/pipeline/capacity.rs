@@ -23,13 +23,13 @@ pub const STORE_CALLS: usize = 16;
 pub const PENDING_HIGH_WATER: usize = 5_000;
 
 /// Items judged together: several model batches, so that texts of like length can share one, of the one in twenty too that
-/// the quick model leaves to the transformer. Larger delays the first alert after a burst (by two or three seconds of work for
+/// the quick model leaves to the transformer. Larger delays the first alert after a burst (by one or two seconds of work for
 /// the transformer alone on two cores).
-pub const JUDGE_BATCH: usize = 1_024;
+pub const JUDGE_BATCH: usize = 512;
 
 /// Items read to be judged, and most that share one commit of verdicts. A quick scorer would otherwise spend its time
 /// waiting for the disk; larger only holds more texts in memory.
-pub const JUDGE_GROUP: usize = 2 * JUDGE_BATCH;
+pub const JUDGE_GROUP: usize = 4 * JUDGE_BATCH;
 
 /// After this long a commit of verdicts takes no further batch, so that a slow scorer's alerts do not wait for their
 /// neighbours.

@@ -16,7 +16,7 @@ const EPSILON: f64 = 1e-12;
 /// Texts that are less probable than this to be negotiations (before calibration, 0 to 1) are not read for their stage, where it
 /// has layers of its own: no threshold in use is as low. Higher, and negotiations that a desk with a low threshold of its own asks
 /// for would come without a stage; lower, and what can be no negotiation is read for its stage too.
-const STAGED: f32 = 0.05;
+const STAGED: f32 = 0.02;
 /// Stage logits of a text that is not read for its stage: surely `none`.
 const NO_STAGE: [f32; STAGES.len()] = [0.0, 0.0, 0.0, 0.0, 0.0, 12.0];
 

@@ -43,8 +43,8 @@ Vietnam Vietnamese Hanoi, Indonesia Indonesian Jakarta, Afghanistan Afghan Kabul
 Algeria Algerian Algiers, Morocco Moroccan Rabat, Nigeria Nigerian Abuja, Mali Malian Bamako, Switzerland Swiss Geneva, France French Paris,
 Germany German Berlin, Britain British London, Italy Italian Rome, Poland Polish Warsaw, Hungary Hungarian Budapest"""
 PLACES = [[word.replace("-", " ") for word in place.split()] for place in PLACES.replace("\n", " ").split(",")]
-# Special tokens of MPNet.
-START, PAD, END = 0, 1, 2
+# MPNet's padding.
+PAD = 1
 
 
 def read(path):

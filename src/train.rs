@@ -27,7 +27,7 @@ pub struct TrainArgs {
     pub data: Vec<PathBuf>,
     /// Labelled negotiations of which only the stage is learnt, such as made-up ones whose wording is not to be taken for
     /// what news is like; may be given more than once. Where a line has `stages`, six probabilities that a teacher gives, they are
-    /// learnt beside the label, and alone where the grade is not 2
+    /// learnt beside the label, and alone where the grade is not 2 (transformer)
     #[arg(long, value_name = "FILE")]
     pub stages: Vec<PathBuf>,
     /// Labelled items to choose and calibrate on; must not overlap with the data [default: a tenth of the data, kept out]

@@ -110,7 +110,7 @@ pub struct ClassifyConfig {
     pub int8: bool,
     /// Texts in one forward pass at most.
     pub batch_items: usize,
-    /// Padded tokens in one forward pass at most.
+    /// Tokens in one forward pass at most, unless it is one text.
     pub batch_tokens: usize,
     /// Texts that wait together for the model before they are scored at once.
     pub flush_items: usize,

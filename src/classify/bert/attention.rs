@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::super::ScoreError;
 use super::inference;
-use super::rounding::{LANES, extreme, floats, folded};
+use super::rounding::{LANES, extreme, folded, numbers};
 
 /// Width of one head: what all-MiniLM-L6-v2 has.
 const WIDTH: usize = 32;
@@ -22,7 +22,7 @@ pub fn attend(projected: &Tensor, lengths: &[i64], heads: i64) -> Result<Tensor,
     if projected.size() != [tokens, 3 * width as i64] {
         return Err(inference("attention is made for heads that are 32 wide, and these are not"));
     }
-    let mut rows = floats(projected)?;
+    let mut rows = numbers::<f32>(projected)?;
     let mut gathered = vec![0.0_f32; tokens as usize * width];
     let (mut rest, mut work) = (&mut gathered[..], Work::default());
     for length in lengths {
@@ -139,7 +139,7 @@ fn exponents(scores: &mut [f32], length: usize) -> f32 {
 /// `e` to the power of a number that is not above 0, to seven digits: 2 to a whole power, and the rest by its series. The
 /// standard one is a call for each number.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     /// Below it, the result is too small to have all its digits.
     const LEAST: f32 = -87.0;
     /// 1.5 * 2^23: leaves the nearest whole number in the last bits of a sum.

@@ -95,8 +95,7 @@ impl Layer {
     fn of(&self, x: Tensor, lengths: &[i64], heads: i64) -> Result<Tensor, ScoreError> {
         let attended = attend(&self.attend.of(&x)?, lengths, heads)?;
         let x = self.output_norm.norm(&(self.output.of(&attended)? + x))?;
-        let wide = self.widen.of(&x)?.f_gelu("none").map_err(inference)?;
-        self.narrow_norm.norm(&(self.narrow.of(&wide)? + x))
+        self.narrow_norm.norm(&(self.widen.gelu_then(&self.narrow, &x)? + x))
     }
 
     fn shared(&self) -> Self {

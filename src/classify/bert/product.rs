@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::super::ScoreError;
 use super::inference;
-use super::rounding::{self, Outputs};
+use super::rounding::{self, Outputs, Rounded};
 
 /// The largest magnitude of a weight in eight bits.
 const LARGEST: f64 = 127.0;
@@ -63,6 +63,18 @@ impl Product {
         }
     }
 
+    /// `[rows, in]` through this product, GELU and the `next` product.
+    pub fn gelu_then(&self, next: &Self, x: &Tensor) -> Result<Tensor, ScoreError> {
+        match (self, next) {
+            (Self::Eight(wide), Self::Eight(narrow)) => {
+                let x = rounding::rounded(x)?;
+                let x = rounding::gelu(&wide.sums(&x)?, &x.rows, &wide.outputs)?;
+                rounding::restored(narrow.sums(&x)?, &x.rows, &narrow.outputs)
+            }
+            _ => next.of(&self.of(x)?.f_gelu("none").map_err(inference)?),
+        }
+    }
+
     /// Another handle on the same tensors.
     pub fn shared(&self) -> Self {
         match self {
@@ -91,9 +103,12 @@ impl Eight {
 
     /// `[rows, in]` to `[rows, out]`.
     fn of(&self, x: &Tensor) -> Result<Tensor, ScoreError> {
-        let (whole, rows) = rounding::rounded(x)?;
-        let sums = whole.f_internal_int_mm(&self.columns).map_err(inference)?;
-        rounding::restored(sums, &rows, &self.outputs)
+        let rounded = rounding::rounded(x)?;
+        rounding::restored(self.sums(&rounded)?, &rounded.rows, &self.outputs)
+    }
+
+    fn sums(&self, x: &Rounded) -> Result<Tensor, ScoreError> {
+        x.whole.f_internal_int_mm(&self.columns).map_err(inference)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Activations to eight bits and sums back to floating point, each in one pass over the numbers. By libtorch's operations they
-//! are ten passes, which take half as long as the products themselves.
+//! are ten passes, which take half as long as the products themselves. Between the two products of a layer's widest part both
+//! are done, and GELU, while a row is in the processor's nearest cache.
 
 use std::slice;
 
@@ -8,6 +9,7 @@ use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
 
 use super::super::ScoreError;
+use super::attention::exp;
 use super::inference;
 
 /// The least and the greatest whole number of eight bits.
@@ -36,25 +38,46 @@ pub struct Outputs {
     pub bias: Vec<f32>,
 }
 
+/// Numbers `[rows, in]` in eight bits.
+pub struct Rounded {
+    pub whole: Tensor,
+    pub rows: Vec<Row>,
+}
+
 /// Rounds `[rows, in]` to whole numbers of eight bits: every row is stretched from its least to its greatest value over them.
-pub fn rounded(x: &Tensor) -> Result<(Tensor, Vec<Row>), ScoreError> {
-    let size = x.size();
-    let (width, values) = (width(&size)?, floats(x)?);
+pub fn rounded(x: &Tensor) -> Result<Rounded, ScoreError> {
+    let (width, values) = (width(&x.size())?, numbers::<f32>(x)?);
     let mut whole = vec![0_i8; values.len()];
     let rows = values.chunks_exact(width).zip(whole.chunks_exact_mut(width)).map(|(row, whole)| round(row, whole));
     let rows = rows.collect();
-    let whole = Tensor::f_from_slice(&whole).and_then(|whole| whole.f_view(size.as_slice())).map_err(inference)?;
-    Ok((whole, rows))
+    packed(&whole, rows, x)
+}
+
+/// Makes of whole sums `[rows, out]` what they stand for, takes that through GELU and rounds it.
+pub fn gelu(sums: &Tensor, rows: &[Row], outputs: &Outputs) -> Result<Rounded, ScoreError> {
+    let width = matching(sums, rows, outputs)?;
+    let values = numbers::<i32>(sums)?;
+    let (mut whole, mut bent) = (vec![0_i8; values.len()], vec![0.0; width]);
+    let each = values.chunks_exact(width).zip(whole.chunks_exact_mut(width)).zip(rows);
+    let rows = each.map(|((sums, whole), row)| {
+        bend(sums, *row, outputs, &mut bent);
+        round(&bent, whole)
+    });
+    let rows = rows.collect();
+    packed(&whole, rows, sums)
+}
+
+/// Whole numbers in the shape of `like`.
+fn packed(whole: &[i8], rows: Vec<Row>, like: &Tensor) -> Result<Rounded, ScoreError> {
+    let whole = Tensor::f_from_slice(whole).and_then(|whole| whole.f_view(like.size().as_slice()));
+    Ok(Rounded { whole: whole.map_err(inference)?, rows })
 }
 
 /// Makes of whole sums `[rows, out]`, which nothing else holds, what they stand for; in their own memory.
 pub fn restored(sums: Tensor, rows: &[Row], outputs: &Outputs) -> Result<Tensor, ScoreError> {
-    let width = width(&sums.size())?;
+    let width = matching(&sums, rows, outputs)?;
     check::<i32>(&sums)?;
-    if width != outputs.bias.len() || sums.numel() != width * rows.len() {
-        return Err(inference("a product lost a row or a column"));
-    }
-    // SAFETY: as for `floats`; and the sums are this function's own, so that no other handle reads them meanwhile.
+    // SAFETY: as for `numbers`; and the sums are this function's own, so that no other handle reads them meanwhile.
     #[expect(unsafe_code, reason = "libtorch has no operation that does this in one pass")]
     let values = unsafe { slice::from_raw_parts_mut(sums.data_ptr().cast::<i32>(), sums.numel()) };
     values.chunks_exact_mut(width).zip(rows).for_each(|(values, row)| restore(values, *row, outputs));
@@ -62,11 +85,18 @@ pub fn restored(sums: Tensor, rows: &[Row], outputs: &Outputs) -> Result<Tensor,
 }
 
 /// The numbers of a tensor, in its own memory.
-pub fn floats(x: &Tensor) -> Result<&[f32], ScoreError> {
-    check::<f32>(x)?;
-    // SAFETY: `check` has found floats, without gaps, in this process's memory, and `x` keeps them there.
+pub fn numbers<T: Element>(x: &Tensor) -> Result<&[T], ScoreError> {
+    check::<T>(x)?;
+    // SAFETY: `check` has found `T`s, without gaps, in this process's memory, and `x` keeps them there.
     #[expect(unsafe_code, reason = "libtorch's own conversions copy the numbers once more")]
-    Ok(unsafe { slice::from_raw_parts(x.data_ptr().cast::<f32>(), x.numel()) })
+    Ok(unsafe { slice::from_raw_parts(x.data_ptr().cast::<T>(), x.numel()) })
+}
+
+/// Width of whole sums `[rows, out]`, which must have a row for each of `rows` and a column for each of `outputs`.
+fn matching(sums: &Tensor, rows: &[Row], outputs: &Outputs) -> Result<usize, ScoreError> {
+    let width = width(&sums.size())?;
+    let right = width == outputs.bias.len() && sums.numel() == width * rows.len();
+    if right { Ok(width) } else { Err(inference("a product lost a row or a column")) }
 }
 
 fn width(size: &[i64]) -> Result<usize, ScoreError> {
@@ -126,9 +156,52 @@ fn restore(sums: &mut [i32], row: Row, outputs: &Outputs) {
     }
 }
 
+/// Turns one row of sums into floating point and takes it through GELU.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn bend(sums: &[i32], row: Row, outputs: &Outputs, bent: &mut [f32]) {
+    let columns = outputs.scales.iter().zip(&outputs.sums).zip(&outputs.bias);
+    for ((bent, sum), ((scale, column), bias)) in bent.iter_mut().zip(sums).zip(columns) {
+        *bent = bend_one((*sum as f32 * row.scale) * scale + (row.zero * column + bias));
+    }
+}
+
+/// GELU: `x` times the share of a standard normal distribution that lies below it, to 3e-7 of the larger of 1 and `x`. The share's
+/// complement is the error function's of Abramowitz and Stegun, 7.1.26; the standard one is a call for each number.
+#[inline(always)] // compiled for the same processor as its caller
+fn bend_one(x: f32) -> f32 {
+    let far = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2 * far);
+    let series = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+    let beyond = 0.5 * series * exp(-0.5 * far * far);
+    (if x > 0.0 { x } else { 0.0 }) - far * beyond
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gelu_is_libtorchs() {
+        let x: Vec<f32> = (-1_400..1_400).map(|n| n as f32 * 0.01).collect();
+        let there = Vec::<f32>::try_from(Tensor::from_slice(&x).gelu("none")).expect("floats");
+        for (x, there) in x.iter().zip(there) {
+            assert!((bend_one(*x) - there).abs() < 3e-7 * x.abs().max(1.0), "{x}: {} instead of {there}", bend_one(*x));
+        }
+        assert!(bend_one(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_of_sums_is_that_of_what_they_stand_for() {
+        let outputs = Outputs { scales: vec![0.01; 40], sums: vec![0.3; 40], bias: vec![-0.2; 40] };
+        let row = Row { scale: 0.02, zero: 0.5 };
+        let sums = || Tensor::arange_start_step(-20_000, 20_000, 1_000, (Kind::Int, Device::Cpu)).view([1, 40]);
+        let here = gelu(&sums(), &[row], &outputs).expect("bends");
+        let there = rounded(&restored(sums(), &[row], &outputs).expect("restores").gelu("none")).expect("rounds");
+        assert!((here.rows[0].scale - there.rows[0].scale).abs() < 1e-6);
+        let apart = (here.whole.to_kind(Kind::Int) - there.whole.to_kind(Kind::Int)).abs().max().int64_value(&[]);
+        assert!(apart <= 1, "{apart}");
+        assert!(gelu(&sums(), &[row; 2], &outputs).is_err());
+    }
 
     fn whole(row: &[f32]) -> (Vec<i8>, Row) {
         let mut whole = vec![0; row.len()];

@@ -249,7 +249,7 @@ mod bert {
     fn stages_are_learnt_anew_without_a_change_to_the_grades() {
         let dir = tempfile::tempdir().expect("directory");
         let ((train, dev), out) = (halves(dir.path()), dir.path().join("model"));
-        let line = ["train", "--base", "models/transformer", "--stage-layers", "2", "--epochs", "1", "--batch", "2"];
+        let line = ["train", "--base", "models/transformer", "--stage-layers", "3", "--epochs", "1", "--batch", "2"];
         let files = [("--stages", &train), ("--dev", &dev), ("--out", &out)];
         let files = files.iter().flat_map(|(flag, path)| [std::ffi::OsStr::new(flag), path.as_os_str()]);
         let args = Line::parse_from(line.iter().map(std::ffi::OsStr::new).chain(files)).args;

@@ -6,8 +6,8 @@
 
 Rivals: the same MiniLM in ONNX Runtime (int8, batches of 8 sorted by length) that scores everything, and the same behind a linear model (tf-idf of words
 and pairs, logistic regression) that passes on the highest tenth. With `--dev dev.jsonl` a list of keywords too, and how well it does there. Both get what they need in memory; texts are cut at 80 tokens, as demarche does. demarche is
-measured by its own bench (`cargo bench --bench scoring`): cascade, transformer alone and prefilter alone. All rates are by the median of the rounds; rivals
-have half of theirs before demarche's and half behind, since a machine's pace drifts.
+measured by its own bench (`cargo bench --bench scoring`): cascade, transformer alone and prefilter alone. All rates are by the median of the rounds; the two
+rivals are measured as long before demarche as behind it, since a machine's pace drifts.
 """
 import argparse
 import json
@@ -180,12 +180,16 @@ def say(name, rate):
 def demarche(items_file, n):
     environment = dict(os.environ, DEMARCHE_BENCH_ITEMS=str(pathlib.Path(items_file).resolve()))
     root = pathlib.Path(__file__).parent.parent
+    started = time.time()
     command = ["cargo", "bench", "--bench", "scoring", "--", "--noplot"]
     output = subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
+    target = root / (os.environ.get("CARGO_TARGET_DIR") or "target")
     rates = {}
     for kind in ("linear", "auto", "transformer"):
-        estimates = json.loads((target / "criterion/scoring" / kind / "new/estimates.json").read_text())
+        file = target / "criterion/scoring" / kind / "new/estimates.json"
+        if file.stat().st_mtime < started:
+            raise SystemExit(f"{file} is of an earlier run: was {kind} measured?")
+        estimates = json.loads(file.read_text())
         rates[kind] = n * 1e9 / estimates["median"]["point_estimate"]
         say("demarche, " + {"auto": "cascade", "linear": "prefilter alone"}.get(kind, kind + " alone"), rates[kind])
     for line in re.findall(r"\w+: resident .*", output):

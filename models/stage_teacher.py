@@ -8,7 +8,7 @@
 It learns from news and told negotiations together once, then from the news alone for three epochs. `--out` gets the lines of `--say`, with
 `stages`: how probable each stage is (planned, held, offer, agreed, refused, none), for `demarche train --stages` to learn from; and of
 `--vary` variants too (the headline alone, the summary alone, both in other places and with words left out). The model's directory holds model.safetensors, config.json and tokenizer.json (Apache-2.0). It has twelve
-layers of twice the width: ten times as slow as what demarche serves with, and has ten more stages in a hundred right.
+layers of twice the width: ten times as slow as what demarche serves with, and has six more stages in a hundred right.
 """
 import argparse
 import json

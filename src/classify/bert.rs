@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_serving_pass_is_rust_berts() {
-        for own in [0, 2] {
+        for own in [0, 3] {
             let mut network =
                 Network::open(&shipped().base_dir(), own).expect("the base model is there: run `make setup`");
             let [(grades, stages), there] = both_ways(&network, Precision::Single);

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::super::ScoreError;
 use super::inference;
-use super::rounding::{LANES, extreme, folded, numbers};
+use super::rounding::{LANES, exp, extreme, folded, numbers};
 
 /// Width of one head: what all-MiniLM-L6-v2 has.
 const WIDTH: usize = 32;
@@ -136,38 +136,11 @@ fn exponents(scores: &mut [f32], length: usize) -> f32 {
     folded(sums, |a, b| a + b)
 }
 
-/// `e` to the power of a number that is not above 0, to seven digits: 2 to a whole power, and the rest by its series. The
-/// standard one is a call for each number.
-#[inline(always)]
-pub fn exp(x: f32) -> f32 {
-    /// Below it, the result is too small to have all its digits.
-    const LEAST: f32 = -87.0;
-    /// 1.5 * 2^23: leaves the nearest whole number in the last bits of a sum.
-    const ROUNDS: f32 = 12_582_912.0;
-    /// The natural logarithm of 2 in two parts; the first has few enough digits to be multiplied exactly.
-    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    // What is not a number stays none.
-    let x = if x < LEAST { LEAST } else { x };
-    let near = x * std::f32::consts::LOG2_E + ROUNDS;
-    let whole = near - ROUNDS;
-    let r = x - whole * LN_2.0 - whole * LN_2.1;
-    let series = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r / 720.0)))));
-    series * f32::from_bits(near.to_bits().wrapping_add(127) << 23)
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-
-    #[test]
-    fn exponents_have_seven_digits() {
-        for x in (0..8_700).map(|n| n as f32 * -0.01) {
-            assert!((exp(x) / x.exp() - 1.0).abs() < 3e-7, "{x}: {} instead of {}", exp(x), x.exp());
-        }
-        assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
-    }
 
     #[test]
     fn each_text_is_attended_as_libtorch_does() {

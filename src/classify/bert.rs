@@ -18,6 +18,7 @@ use super::package::Package;
 use super::{ClassifyConfig, Logits, ModelInfo, ScoreError, Scorer, Text, finite, verdict};
 use crate::item::{Embedding, GradeProbs, Verdict};
 pub use alloc::keep_buffers;
+use encode::shared_out;
 pub use encode::{Encoded, Encoder, bucketed};
 use lanes::{BatchSize, Lanes};
 pub use network::{Batch, Network, is_of_stage, is_tuned};

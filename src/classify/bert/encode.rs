@@ -57,15 +57,26 @@ impl Encoder {
 /// Indexes of `encoded` in batches of like length, each of at most `items` texts and, unless it is one text alone,
 /// `tokens` padded tokens.
 pub fn bucketed(encoded: &[Encoded], items: usize, tokens: usize) -> Vec<Vec<usize>> {
+    shared_out(encoded, encoded.len().div_ceil(items), tokens)
+}
+
+/// Indexes of `encoded`, the shortest first, in `count` batches of as many texts each; in more where a batch would have more than
+/// `tokens` padded tokens and more than one text.
+pub fn shared_out(encoded: &[Encoded], count: usize, tokens: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..encoded.len()).collect();
     order.sort_by_key(|&i| encoded[i].ids.len());
+    let count = count.min(order.len());
+    // Where it does not come out even, the shorter texts are the more.
+    let from = |n: usize| (order.len() * n).div_ceil(count);
     let mut batches: Vec<Vec<usize>> = Vec::new();
-    for i in order {
-        // The order is ascending: the newest text is the longest, and the batch is padded to it.
-        let fits = |batch: &Vec<usize>| batch.len() < items && (batch.len() + 1) * encoded[i].ids.len() <= tokens;
-        match batches.last_mut() {
-            Some(batch) if fits(batch) => batch.push(i),
-            _ => batches.push(vec![i]),
+    for share in (0..count).map(|n| &order[from(n)..from(n + 1)]) {
+        for (n, &i) in share.iter().enumerate() {
+            // The order is ascending: the newest text is the longest, and the batch is padded to it.
+            let fits = |batch: &Vec<usize>| n > 0 && (batch.len() + 1) * encoded[i].ids.len() <= tokens;
+            match batches.last_mut() {
+                Some(batch) if fits(batch) => batch.push(i),
+                _ => batches.push(vec![i]),
+            }
         }
     }
     batches

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::no_grad;
 
 use super::super::ScoreError;
-use super::Encoded;
 use super::packed::Packed;
+use super::{Encoded, shared_out};
 
 /// A network for each thread; they share the weights.
 pub struct Lanes(Vec<Packed>);
@@ -19,7 +19,7 @@ pub struct Lanes(Vec<Packed>);
 pub struct BatchSize {
     /// Texts at most.
     pub items: usize,
-    /// Tokens at most, unless it is one text alone.
+    /// Padded tokens at most, unless it is one text alone.
     pub tokens: usize,
 }
 
@@ -81,26 +81,9 @@ const ROUNDS: usize = 2;
 /// Indexes of `texts` in batches of like length, the longest first, within `size`: as many batches as come out even on `lanes`, with
 /// as many texts in each, so that the lanes end together. (A lane without work waits for the one that has some.)
 fn even(texts: &[Encoded], size: BatchSize, lanes: usize) -> Vec<Vec<usize>> {
-    let length = |i: &usize| texts[*i].ids.len();
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    order.sort_by_key(|i| std::cmp::Reverse(length(i)));
     let rounds = texts.len().div_ceil(size.items.saturating_mul(lanes)).max(ROUNDS);
-    let count = (rounds * lanes).min(texts.len());
-    let shares = (0..count).map(|n| &order[texts.len() * n / count..texts.len() * (n + 1) / count]);
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for share in shares {
-        let mut tokens = usize::MAX;
-        for i in share {
-            tokens = tokens.saturating_add(length(i));
-            match batches.last_mut() {
-                Some(batch) if tokens <= size.tokens => batch.push(*i),
-                _ => {
-                    batches.push(vec![*i]);
-                    tokens = length(i);
-                }
-            }
-        }
-    }
+    let mut batches = shared_out(texts, rounds * lanes, size.tokens);
+    batches.reverse();
     batches
 }
 

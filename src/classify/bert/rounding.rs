@@ -37,6 +37,14 @@ pub struct Outputs {
     pub bias: Vec<f32>,
 }
 
+impl Outputs {
+    /// Scale, sum and bias of each output.
+    #[inline(always)] // compiled for the same processor as its caller
+    fn each(&self) -> impl Iterator<Item = ((&f32, &f32), &f32)> {
+        self.scales.iter().zip(&self.sums).zip(&self.bias)
+    }
+}
+
 /// Numbers `[rows, in]` in eight bits.
 pub struct Rounded {
     pub whole: Tensor,
@@ -151,8 +159,6 @@ pub fn folded(all: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
 pub fn exp(x: f32) -> f32 {
     /// Below it, the result is too small to have all its digits.
     const LEAST: f32 = -87.0;
-    /// 1.5 * 2^23: leaves the nearest whole number in the last bits of a sum.
-    const ROUNDS: f32 = 12_582_912.0;
     /// The natural logarithm of 2 in two parts; the first has few enough digits to be multiplied exactly.
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     // What is not a number stays none.
@@ -164,22 +170,25 @@ pub fn exp(x: f32) -> f32 {
     series * f32::from_bits(near.to_bits().wrapping_add(127) << 23)
 }
 
+/// What a sum stands for.
+#[inline(always)] // compiled for the same processor as its caller
+fn meant(sum: i32, row: Row, ((scale, column), bias): ((&f32, &f32), &f32)) -> f32 {
+    (sum as f32 * row.scale) * scale + (row.zero * column + bias)
+}
+
 /// Turns one row of sums into floating point; the bits of each lie where the sum was.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
 fn restore(sums: &mut [i32], row: Row, outputs: &Outputs) {
-    let columns = outputs.scales.iter().zip(&outputs.sums).zip(&outputs.bias);
-    for (sum, ((scale, column), bias)) in sums.iter_mut().zip(columns) {
-        let value = (*sum as f32 * row.scale) * scale + (row.zero * column + bias);
-        *sum = value.to_bits() as i32;
+    for (sum, output) in sums.iter_mut().zip(outputs.each()) {
+        *sum = meant(*sum, row, output).to_bits() as i32;
     }
 }
 
 /// Turns one row of sums into floating point and takes it through GELU.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
 fn bend(sums: &[i32], row: Row, outputs: &Outputs, bent: &mut [f32]) {
-    let columns = outputs.scales.iter().zip(&outputs.sums).zip(&outputs.bias);
-    for ((bent, sum), ((scale, column), bias)) in bent.iter_mut().zip(sums).zip(columns) {
-        *bent = bend_one((*sum as f32 * row.scale) * scale + (row.zero * column + bias));
+    for ((bent, sum), output) in bent.iter_mut().zip(sums).zip(outputs.each()) {
+        *bent = bend_one(meant(*sum, row, output));
     }
 }
 

@@ -7,8 +7,11 @@
 
 It learns from news and told negotiations together once, then from the news alone for three epochs. `--out` gets the lines of `--say`, with
 `stages`: how probable each stage is (planned, held, offer, agreed, refused, none), for `demarche train --stages` to learn from; and of
-`--vary` variants too (the headline alone, the summary alone, both in other places and with words left out). The model's directory holds model.safetensors, config.json and tokenizer.json (Apache-2.0). It has twelve
-layers of twice the width: ten times as slow as what demarche serves with, and has six more stages in a hundred right.
+`--vary` variants too (the headline alone, the summary alone, both in other places and with words left out). Of `--mix FILE N` it gets N variants of
+each item with words taken for like ones (after Jiao et al. 2020, TinyBERT), a quarter of them with the summary of another item; `--words` is the
+directory of the base model, whose embeddings say which words are alike. The model's directory holds model.safetensors, config.json and
+tokenizer.json (Apache-2.0). It has twelve layers of twice the width: ten times as slow as what demarche serves with, and has six more stages in
+a hundred right.
 """
 import argparse
 import json
@@ -43,8 +46,17 @@ Vietnam Vietnamese Hanoi, Indonesia Indonesian Jakarta, Afghanistan Afghan Kabul
 Algeria Algerian Algiers, Morocco Moroccan Rabat, Nigeria Nigerian Abuja, Mali Malian Bamako, Switzerland Swiss Geneva, France French Paris,
 Germany German Berlin, Britain British London, Italy Italian Rome, Poland Polish Warsaw, Hungary Hungarian Budapest"""
 PLACES = [[word.replace("-", " ") for word in place.split()] for place in PLACES.replace("\n", " ").split(",")]
+# Words that are left as they are.
+LITTLE = set(
+    """the and for with from that this will would been were was are has have had but not its his her their they them who whom into over after
+    before than then when while amid between among against about our your you she him can could may might must shall should one two three""".split()
+)
 # MPNet's padding.
 PAD = 1
+# Like words: so many of the nearest, of at least this cosine. Further ones make nonsense of a headline.
+LIKE, COSINE = 8, 0.35
+# Shares of the words that a mixed variant changes.
+CHANGED = (0.0, 0.15, 0.3)
 
 
 def read(path):
@@ -166,6 +178,59 @@ def elsewhere(*texts):
     return [" ".join(word for word in text.split() if random.random() >= DROPPED) or text for text in moved]
 
 
+class Words:
+    """Which words are alike, by the input embeddings of a BERT."""
+
+    def __init__(self, base):
+        vocabulary = Tokenizer.from_file(str(base / "tokenizer.json")).get_vocab()
+        table = load_file(base / "model.safetensors")["embeddings.word_embeddings.weight"].float()
+        self.words = [word for word in vocabulary if re.fullmatch("[a-z]{3,}", word) and word not in LITTLE]
+        self.rows = torch.nn.functional.normalize(table[[vocabulary[word] for word in self.words]], dim=1)
+        self.places = {word: place for place, word in enumerate(self.words)}
+        self.known = {}
+
+    def like(self, word):
+        if word not in self.known:
+            place = self.places.get(word)
+            top = (self.rows @ self.rows[place]).topk(LIKE + 1) if place is not None else ((), ())
+            self.known[word] = [self.words[i] for cosine, i in zip(*top) if i != place and cosine > COSINE]
+        return self.known[word]
+
+    def changed(self, text, share):
+        def other(found):
+            like = self.like(found[0].lower()) if random.random() < share else []
+            word = random.choice(like) if like else found[0]
+            return word.capitalize() if found[0][0].isupper() else word
+
+        return re.sub("[A-Za-z]{3,}", other, text)
+
+
+def mixed(item, others, words):
+    """The item with other words, maybe in other places, maybe without its summary or with that of another."""
+    title, summary = item["title"], item.get("summary") or ""
+    part = random.random()
+    if part < 0.25:
+        other = random.choice(others)
+        summary = other.get("summary") or other["title"]
+    elif part < 0.35:
+        summary = ""
+    elif part < 0.42 and len(summary.split()) > 5:
+        title, summary = summary, ""
+    if random.random() < 0.3:
+        title, summary = elsewhere(title, summary)
+    share = random.choice(CHANGED)
+    return {"title": words.changed(title, share), "summary": words.changed(summary, share), "grade": 1}
+
+
+def distinct(items):
+    """The first item of each text: `demarche train` refuses a text that comes twice."""
+    plain = lambda text: " ".join((text or "").lower().split())
+    first = {}
+    for item in items:
+        first.setdefault((plain(item["title"]), plain(item.get("summary"))), item)
+    return list(first.values())
+
+
 def with_variants(items):
     """The items, and of each its variants, as texts alone: their stage is the teacher's to say."""
     varied = [{"title": title, "summary": summary, "grade": 1} for item in items for title, summary in variants(item)]
@@ -180,17 +245,26 @@ def main():
     parser.add_argument("--dev", required=True, help="labelled items to measure on")
     parser.add_argument("--say", action="append", default=[], help="items to say the stages of")
     parser.add_argument("--vary", action="append", default=[], help="items to say the stages of, and of variants of them")
+    parser.add_argument("--mix", action="append", default=[], nargs=2, metavar=("FILE", "N"), help="items to say the stages of N mixed variants of")
+    parser.add_argument("--words", type=pathlib.Path, help="directory of the base model, for --mix")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=2)
     args = parser.parse_args()
     random.seed(args.seed)
     torch.manual_seed(args.seed)
+    if args.mix and not args.words:
+        parser.error("--mix needs --words, the directory of the base model")
     negotiations = lambda paths: [item for path in paths for item in read(path) if item["grade"] == 2]
     news, told, dev = (negotiations(paths) for paths in (args.news, args.told, [args.dev]))
     teacher = Teacher(args.model)
     learn(teacher, news + told, 1, 5e-5, dev)
     learn(teacher, news, 3, 2.5e-5, dev)
     items = [item for path in args.say for item in read(path)] + with_variants([item for path in args.vary for item in read(path)])
+    words = Words(args.words) if args.mix else None
+    for path, times in args.mix:
+        others = read(path)
+        items += [mixed(item, others, words) for item in others for _ in range(int(times))]
+    items = distinct(items)
     said = teacher.say([teacher.encode(item) for item in items]).softmax(1)
     with args.out.open("w", encoding="utf-8") as out:
         for item, stages in zip(items, said.tolist()):

@@ -30,7 +30,7 @@ build: setup ## Build target/release/demarche
 
 .PHONY: demo
 demo: build ## Watch a bundled sample of feeds: the main job from end to end
-	$(BUILT) demo
+	"$(BUILT)" demo
 
 .PHONY: test
 test: setup ## Run every test
@@ -70,14 +70,14 @@ UNITS = $(notdir $(wildcard config/systemd/*))
 COMPLETIONS = share/bash-completion/completions/demarche share/zsh/site-functions/_demarche share/fish/vendor_completions.d/demarche.fish
 
 # The program where it was built: that of a package looks for libtorch where the package puts it.
-RUN = LD_LIBRARY_PATH="$(LIBTORCH_DIR)/lib" $(BUILT)
+RUN = LD_LIBRARY_PATH="$(LIBTORCH_DIR)/lib" "$(BUILT)"
 
 .PHONY: install
 install: ## Install what `make build` built into PREFIX (default /usr/local); DESTDIR is honoured
-	@test -x $(BUILT) || { echo "install: nothing is built: run make build" >&2; exit 1; }
+	@test -x "$(BUILT)" || { echo "install: nothing is built: run make build" >&2; exit 1; }
 	install -d $(TO)/bin $(TO)/lib/demarche $(TO)/lib/systemd/system $(TO)/share/demarche/all-MiniLM-L6-v2 \
 	    $(TO)/share/man/man1 $(dir $(addprefix $(TO)/,$(COMPLETIONS)))
-	install -m 755 $(BUILT) $(TO)/bin/
+	install -m 755 "$(BUILT)" $(TO)/bin/
 	install -m 644 "$(MODEL_DIR)"/*.* $(TO)/share/demarche/all-MiniLM-L6-v2/
 	for unit in $(UNITS); do \
 	    sed 's|/usr/local|$(PREFIX)|g' config/systemd/$$unit > $(TO)/lib/systemd/system/$$unit || exit 1; done

@@ -174,7 +174,7 @@ def variants(item):
 def elsewhere(*texts):
     others = dict(zip((place[0] for place in PLACES), random.sample(PLACES, len(PLACES))))
     names = {name: other for place in PLACES for name, other in zip(place, others[place[0]])}
-    moved = [re.sub(r"\b(" + "|".join(names) + r")\b", lambda found: names[found[0]], text) for text in texts]
+    moved = [re.sub(r"\b(" + "|".join(sorted(names, key=len, reverse=True)) + r")\b", lambda found: names[found[0]], text) for text in texts]
     return [" ".join(word for word in text.split() if random.random() >= DROPPED) or text for text in moved]
 
 
@@ -199,7 +199,9 @@ class Words:
     def changed(self, text, share):
         def other(found):
             like = self.like(found[0].lower()) if random.random() < share else []
-            word = random.choice(like) if like else found[0]
+            if not like:
+                return found[0]
+            word = random.choice(like)
             return word.capitalize() if found[0][0].isupper() else word
 
         return re.sub("[A-Za-z]{3,}", other, text)
@@ -222,13 +224,15 @@ def mixed(item, others, words):
     return {"title": words.changed(title, share), "summary": words.changed(summary, share), "grade": 1}
 
 
-def distinct(items):
-    """The first item of each text: `demarche train` refuses a text that comes twice."""
-    plain = lambda text: " ".join((text or "").lower().split())
-    first = {}
+def distinct(items, known=()):
+    """The first item of each text, and none whose text is among the known: `demarche train` refuses a text that comes twice."""
+    plain = lambda item: tuple(" ".join((text or "").lower().split()) for text in (item["title"], item.get("summary")))
+    seen, kept = {plain(item) for item in known}, []
     for item in items:
-        first.setdefault((plain(item["title"]), plain(item.get("summary"))), item)
-    return list(first.values())
+        if plain(item) not in seen:
+            seen.add(plain(item))
+            kept.append(item)
+    return kept
 
 
 def with_variants(items):
@@ -256,15 +260,17 @@ def main():
         parser.error("--mix needs --words, the directory of the base model")
     negotiations = lambda paths: [item for path in paths for item in read(path) if item["grade"] == 2]
     news, told, dev = (negotiations(paths) for paths in (args.news, args.told, [args.dev]))
+    words = Words(args.words) if args.mix else None
+    sources = [(read(path), int(times)) for path, times in args.mix]
     teacher = Teacher(args.model)
     learn(teacher, news + told, 1, 5e-5, dev)
     learn(teacher, news, 3, 2.5e-5, dev)
     items = [item for path in args.say for item in read(path)] + with_variants([item for path in args.vary for item in read(path)])
-    words = Words(args.words) if args.mix else None
-    for path, times in args.mix:
-        others = read(path)
-        items += [mixed(item, others, words) for item in others for _ in range(int(times))]
-    items = distinct(items)
+    items, originals, mixes = distinct(items), [], []
+    for others, times in sources:
+        originals += others
+        mixes += [mixed(item, others, words) for item in others for _ in range(times)]
+    items += distinct(mixes, items + originals)
     said = teacher.say([teacher.encode(item) for item in items]).softmax(1)
     with args.out.open("w", encoding="utf-8") as out:
         for item, stages in zip(items, said.tolist()):

@@ -291,6 +291,7 @@ mod tests {
             date: "2026-06-01".into(),
             source: source.into(),
             draw: String::new(),
+            grades: None,
             stages: None,
         }
     }

@@ -22,7 +22,8 @@ use data::{DataError, Labelled};
 /// What `demarche train` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
-    /// Labelled items to learn from, one JSON object a line; may be given more than once
+    /// Labelled items to learn from, one JSON object a line; may be given more than once. Where a line has `grades`, three
+    /// probabilities that a teacher gives, they are learnt in the place of its grade
     #[arg(long, required_unless_present_any = ["average", "stage_layers"], value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Labelled negotiations of which only the stage is learnt, such as made-up ones whose wording is not to be taken for
@@ -90,6 +91,10 @@ pub struct TrainArgs {
     /// `--stages`; the grades of `--base` stay what they are. 0: the stage is read from the same states as the grade (transformer)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=5))]
     pub stage_layers: usize,
+    /// Trains the grade alone, and no layer that the stage reads: the stages of `--base`, which must have layers of their own, stay
+    /// what they are (transformer)
+    #[arg(long)]
+    pub keep_stages: bool,
 }
 
 /// The families of models.
@@ -204,6 +209,10 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
         Family::Transformer if args.unlabelled.is_some() && args.teacher.is_empty() => {
             refuse("--unlabelled and no --teacher: somebody has to grade them")
         }
+        Family::Linear if args.keep_stages => refuse("--keep-stages and --family linear: it is for transformers"),
+        _ if args.keep_stages && (args.base.is_none() || args.stage_layers > 0 || !args.stages.is_empty()) => refuse(
+            "--keep-stages and without --base, or with --stages or --stage-layers: it needs a model whose stages stay",
+        ),
         Family::Linear if args.stage_layers > 0 => refuse("--stage-layers and --family linear: it is for transformers"),
         _ if args.stage_layers > 0 && (args.base.is_none() || args.stages.is_empty() || args.dev.is_none()) => refuse(
             "--stage-layers and without --base, --stages or --dev: it needs a model whose grades stay, and labelled stages",

@@ -245,28 +245,43 @@ mod bert {
         tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect()
     }
 
-    #[test]
-    fn stages_are_learnt_anew_without_a_change_to_the_grades() {
+    /// Trains on from the shipped transformer, the samples named by `--data` or `--stages`, and checks that the tensors that are
+    /// `open` are learnt, and no other.
+    fn learns(how: &[&str], named: &str, open: impl Fn(&str) -> bool) {
         let dir = tempfile::tempdir().expect("directory");
         let ((train, dev), out) = (halves(dir.path()), dir.path().join("model"));
-        let line = ["train", "--base", "models/transformer", "--stage-layers", "3", "--epochs", "1", "--batch", "2"];
-        let files = [("--stages", &train), ("--dev", &dev), ("--out", &out)];
+        let line = ["train", "--base", "models/transformer", "--epochs", "1", "--batch", "2"];
+        let line = line.iter().chain(how).map(std::ffi::OsStr::new);
+        let files = [(named, &train), ("--dev", &dev), ("--out", &out)];
         let files = files.iter().flat_map(|(flag, path)| [std::ffi::OsStr::new(flag), path.as_os_str()]);
-        let args = Line::parse_from(line.iter().map(std::ffi::OsStr::new).chain(files)).args;
+        let args = Line::parse_from(line.chain(files)).args;
         train::run(&args, &config()).expect("trains");
         let (before, after) = (tensors(Path::new("models/transformer")), tensors(&out));
         assert!(before.keys().eq(after.keys()));
         for (name, tensor) in &before {
-            let of_stage = name.starts_with("stage.") || name.starts_with("head.stage.");
             // A few steps move a matrix; a norm or a bias may be rounded back.
-            let moves = name == "head.stage.weight" || (of_stage && name.ends_with("dense.weight"));
-            assert!(of_stage || after[name] == *tensor, "{name} was changed");
+            let moves = open(name) && (name.starts_with("head.") || name.contains("dense")) && name.ends_with("weight");
+            assert!(open(name) || after[name] == *tensor, "{name} was changed");
             assert!(!moves || after[name] != *tensor, "{name} was not learnt");
         }
         let mut scorer =
             BertScorer::from_package(&Package::read(&out).expect("reads"), &config().base_dir(), &config())
                 .expect("loads");
         stays_sane(&mut scorer);
+    }
+
+    #[test]
+    fn stages_are_learnt_anew_without_a_change_to_the_grades() {
+        let of_stage = |name: &str| name.starts_with("stage.") || name.starts_with("head.stage.");
+        learns(&["--stage-layers", "3"], "--stages", of_stage);
+    }
+
+    #[test]
+    fn grades_are_learnt_anew_without_a_change_to_the_stages() {
+        let above = |name: &str| {
+            ["encoder.layer.3.", "encoder.layer.4.", "encoder.layer.5."].iter().any(|layer| name.starts_with(layer))
+        };
+        learns(&["--keep-stages"], "--data", |name| above(name) || name.starts_with("head.grade."));
     }
 
     #[test]
@@ -286,13 +301,16 @@ mod bert {
     #[test]
     fn another_base_is_refused_with_both_hashes() {
         let package = Package::transformer(&config()).expect("built in");
-        let wrong = Package {
-            name: "wrong".into(),
-            manifest: Cow::Owned(package.manifest.replace("53aa51172d", "0000000000")),
-            weights: package.weights.clone(),
-        };
-        let message = complaint(BertScorer::from_package(&wrong, &config().base_dir(), &config()));
-        assert!(message.contains("53aa51172d") && message.contains("0000000000"), "{message}");
+        // Its weights, and its vocabulary.
+        for hash in ["53aa51172d", "07eced375c"] {
+            let wrong = Package {
+                name: "wrong".into(),
+                manifest: Cow::Owned(package.manifest.replace(hash, "0000000000")),
+                weights: package.weights.clone(),
+            };
+            let message = complaint(BertScorer::from_package(&wrong, &config().base_dir(), &config()));
+            assert!(message.contains(hash) && message.contains("0000000000"), "{message}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod rounding;
 use std::path::Path;
 
 use super::calibrate::{Temperatures, probabilities};
-use super::manifest::{Kind, Manifest, same};
+use super::manifest::{Kind, Manifest};
 use super::package::Package;
 use super::{ClassifyConfig, Logits, ModelInfo, ScoreError, Scorer, Text, finite, verdict};
 use crate::item::{Embedding, GradeProbs, Verdict};
@@ -62,7 +62,7 @@ impl BertScorer {
         let tuned_layers = manifest.tuned_layers.ok_or_else(incomplete)?;
         let stage_layers = manifest.stage_layers.unwrap_or(0);
         let mut network = Network::open(base, stage_layers)?;
-        same(&package.name, "base.sha256", &wanted.sha256, &network.base_sha256)?;
+        wanted.check(&package.name, &network.base)?;
         network.overlay(package, tuned_layers, stage_layers)?;
         network.vs.freeze();
         let precision = Precision::best(config.int8);

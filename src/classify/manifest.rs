@@ -76,6 +76,20 @@ pub struct Base {
     pub name: String,
     /// SHA-256 of its `model.safetensors`, in hex.
     pub sha256: String,
+    /// SHA-256 of its `vocab.txt`, in hex: where word pieces have other numbers, a text is read as another. Without it any is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary_sha256: Option<String>,
+}
+
+impl Base {
+    /// Refuses another base than this, which the model of the name `model` was tuned from.
+    pub fn check(&self, model: &str, found: &Self) -> Result<(), ScoreError> {
+        same(model, "base.sha256", &self.sha256, &found.sha256)?;
+        match (&self.vocabulary_sha256, &found.vocabulary_sha256) {
+            (Some(vocabulary), Some(found)) => same(model, "base.vocabulary_sha256", vocabulary, found),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// When a linear model's word is final, in front of which transformer, and what both say together of the rest.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::classify::{STAGES, Text};
+use crate::classify::{GRADES, STAGES, Text};
 use crate::item::{Identity, Stage};
 
 /// A line of a labelled file. Only `title` and `grade` must be there.
@@ -35,6 +35,9 @@ pub struct Labelled {
     /// How the item was drawn (`natural` is a fair sample); may be empty.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub draw: String,
+    /// How probable each grade is in a teacher's eyes, 0 to 2: learnt in the place of `grade`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grades: Option<[f32; GRADES.len()]>,
     /// How probable each stage is in a teacher's eyes, in the order of [`STAGES`]: learnt beside the stage of a negotiation, and
     /// alone of a text that is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,6 +293,9 @@ fn parse(line: &str) -> Result<Labelled, String> {
             item.grade, item.stage
         ));
     }
+    if item.grades.is_some_and(|grades| !is_distribution(&grades)) {
+        return Err("`grades` are not probabilities that add up to 1".into());
+    }
     if item.stages.is_some_and(|stages| !is_distribution(&stages)) {
         return Err("`stages` are not probabilities that add up to 1".into());
     }
@@ -340,6 +346,8 @@ mod tests {
         let stages = |of: &str| format!("{{\"title\":\"t\",\"grade\":1,\"stages\":[{of}]}}");
         assert!(complaint(&stages("0.5,0.5,0.5,0,0,0")).contains("add up to 1"));
         assert!(complaint(&stages("0.5,0.5")).contains("line 1"));
+        let unlikely = "{\"title\":\"t\",\"grade\":1,\"grades\":[0.5,0.5,0.5]}";
+        assert!(complaint(unlikely).contains("`grades` are not probabilities"));
         assert_eq!(read_lines(&stages("0.5,0.25,0.251,0,0,0")).expect("reads")[0].stages.expect("stages")[1], 0.25);
         assert!(complaint("not json").contains("line 1"));
         assert!(complaint("").contains("no items"));

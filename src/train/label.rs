@@ -159,6 +159,7 @@ fn item(line: Line) -> Option<Labelled> {
         date,
         source,
         draw: "user".to_owned(),
+        grades: None,
         stages: None,
     })
 }

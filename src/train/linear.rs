@@ -91,7 +91,8 @@ pub fn train(
     args: &TrainArgs,
     config: &ClassifyConfig,
 ) -> Result<Trained, TrainError> {
-    let of_grade = |item: &Labelled| Lesson { text: item.text(), target: one_hot(usize::from(item.grade)) };
+    let grade = |item: &Labelled| item.grades.unwrap_or_else(|| one_hot(usize::from(item.grade)));
+    let of_grade = |item: &Labelled| Lesson { text: item.text(), target: grade(item) };
     let of_stage = |item: &Labelled| Some(Lesson { text: item.text(), target: one_hot(stage_class(item)?) });
     let grades: Vec<Lesson<3>> = items.iter().map(of_grade).collect();
     let stages: Vec<Lesson<6>> = items.iter().chain(staged).filter_map(of_stage).collect();

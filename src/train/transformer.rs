@@ -21,8 +21,7 @@ use crate::classify::bert::{
     Batch, Encoded, Encoder, FEATURES, Network, bucketed, inference, is_of_stage, is_tuned, keep_buffers, rows,
     set_threads,
 };
-use crate::classify::config::BASE_MODEL;
-use crate::classify::manifest::{self, Base, Manifest};
+use crate::classify::manifest::{self, Manifest};
 use crate::classify::package::Package;
 use crate::classify::{ClassifyConfig, Logits, ScoreError};
 use lessons::{Lessons, Target, stage_weights};
@@ -48,8 +47,17 @@ pub fn train(
     tch::manual_seed(args.seed as i64);
     let base = config.base_dir();
     let mut network = Network::open(&base, stage_layers(args)?)?;
+    if args.keep_stages && network.own() == 0 {
+        let reason = "--keep-stages: in the model of --base the stage has no layers of its own";
+        return Err(TrainError::Argument(reason.into()));
+    }
     // Where stages are learnt by layers of their own, all others stay.
-    let tuned = if args.stage_layers > 0 { 0 } else { args.layers.min(network.layers) };
+    let tuned = match args {
+        TrainArgs { stage_layers: 1.., .. } => 0,
+        // Below lie layers that the stage's own read.
+        TrainArgs { keep_stages: true, .. } => args.layers.min(network.own()),
+        _ => args.layers.min(network.layers),
+    };
     let laid = args.base.as_ref().map_or(Ok(0), |dir| lay(&mut network, dir))?;
     // What was tuned before is part of the result, whether it is tuned on or not.
     let written = tuned.max(laid);
@@ -64,10 +72,16 @@ pub fn train(
     }
     // The lanes that asked the teachers left one.
     set_threads(config.threads);
-    let lessons = Lessons { texts: &texts, targets: targets(graded, staged, lecture) };
+    let mut lessons = Lessons { texts: &texts, targets: targets(graded, staged, lecture) };
+    if args.keep_stages {
+        lessons.targets.iter_mut().for_each(|target| target.stage = None);
+    }
     let weights = stage_weights(graded.iter().chain(staged));
     for (name, variable) in network.vs.variables() {
-        let open = if args.stage_layers > 0 { is_of_stage(&name) } else { is_tuned(&name, network.layers, tuned) };
+        let open = match args.stage_layers {
+            0 => is_tuned(&name, network.layers, tuned) && !(args.keep_stages && is_of_stage(&name)),
+            _ => is_of_stage(&name),
+        };
         let _ = variable.set_requires_grad(open);
     }
     if !args.average.is_empty() {
@@ -87,7 +101,7 @@ pub fn train(
             tuned_layers: written,
             stage_layers: network.own(),
             max_tokens: args.max_tokens,
-            base: Base { name: BASE_MODEL.into(), sha256: network.base_sha256.clone() },
+            base: network.base.clone(),
         }),
         cascade: None,
         dev_grades,
@@ -121,6 +135,7 @@ fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
     let package = Package::read(dir)?;
     let manifest = manifest(&package)?;
     manifest.check_weights(&package.name, &package.weights)?;
+    manifest.base.as_ref().map_or(Ok(()), |base| base.check(&package.name, &network.base))?;
     let tuned = manifest.tuned_layers.unwrap_or(0);
     network.overlay(&package, tuned, manifest.stage_layers.unwrap_or(0))?;
     Ok(tuned)

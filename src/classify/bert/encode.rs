@@ -5,7 +5,7 @@ use std::path::Path;
 use rust_tokenizers::tokenizer::{BertTokenizer, Tokenizer, TruncationStrategy};
 
 use super::super::{ScoreError, Text, lead};
-use super::network::{REMEDY, file_error};
+use super::network::{REMEDY, VOCABULARY, file_error};
 
 /// Bytes of title and of summary that go to the tokenizer: many times what `max_tokens` can hold of any script, and a
 /// bound on its work (it is some ten microseconds for each hundred characters).
@@ -29,7 +29,7 @@ pub struct Encoded {
 impl Encoder {
     /// Reads `vocab.txt` from the base model's directory.
     pub fn open(base: &Path, max_tokens: usize) -> Result<Self, ScoreError> {
-        let path = base.join("vocab.txt");
+        let path = base.join(VOCABULARY);
         std::fs::metadata(&path).map_err(|source| file_error(&path, source))?;
         let tokenizer = BertTokenizer::from_file(&path, true, true).map_err(|error| ScoreError::File {
             path: path.clone(),

@@ -10,13 +10,17 @@ use sha2::{Digest, Sha256};
 use tch::nn::{self, Module};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::super::manifest::same;
+use super::super::config::BASE_MODEL;
+use super::super::manifest::{Base, same};
 use super::super::package::Package;
 use super::super::{GRADES, STAGES, ScoreError};
 use super::{Encoded, inference};
 
 /// What to do when a file of the base model is missing or damaged.
 pub(super) const REMEDY: &str = "run `make setup`, or point `[model] base` at a directory with all-MiniLM-L6-v2";
+
+/// The word pieces of the base model, in the order of their numbers.
+pub(super) const VOCABULARY: &str = "vocab.txt";
 
 /// What an attention score is lowered by where there is only padding; BERT's value.
 const HIDDEN: f64 = -10_000.0;
@@ -26,8 +30,8 @@ const HIDDEN: f64 = -10_000.0;
 pub struct Network {
     /// Every variable by its name in the weights files.
     pub vs: nn::VarStore,
-    /// SHA-256 of the base's `model.safetensors`, in hex.
-    pub base_sha256: String,
+    /// The base model that was read.
+    pub base: Base,
     /// Layers in the encoder.
     pub layers: usize,
     /// Attention heads of a layer.
@@ -70,12 +74,16 @@ impl Batch {
 }
 
 impl Network {
-    /// Reads `config.json` and `model.safetensors` of the base model. The heads start at random, and so do `own` upper layers of the
+    /// Reads `config.json` and `model.safetensors` of the base model in `dir`. The heads start at random, and so do `own` upper layers of the
     /// stage's.
-    pub fn open(base: &Path, own: usize) -> Result<Self, ScoreError> {
-        let weights = base.join("model.safetensors");
-        let base_sha256 = sha256(&weights)?;
-        let config = BertConfig { output_hidden_states: Some(own > 0), ..read_config(&base.join("config.json"))? };
+    pub fn open(dir: &Path, own: usize) -> Result<Self, ScoreError> {
+        let weights = dir.join("model.safetensors");
+        let base = Base {
+            name: BASE_MODEL.into(),
+            sha256: sha256(&weights)?,
+            vocabulary_sha256: Some(sha256(&dir.join(VOCABULARY))?),
+        };
+        let config = BertConfig { output_hidden_states: Some(own > 0), ..read_config(&dir.join("config.json"))? };
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or_default();
         let mut vs = nn::VarStore::new(Device::Cpu);
         let bert = BertModel::new_with_optional_pooler(vs.root(), &config, false);
@@ -91,7 +99,7 @@ impl Network {
             return Err(damaged(&weights, format!("tensor {name} is missing")));
         }
         let heads = config.num_attention_heads;
-        Ok(Self { vs, base_sha256, layers, heads, bert, own, grade, stage })
+        Ok(Self { vs, base, layers, heads, bert, own, grade, stage })
     }
 
     /// Upper layers of the stage's own.
@@ -202,7 +210,8 @@ fn read_config(path: &PathBuf) -> Result<BertConfig, ScoreError> {
     serde_json::from_reader(BufReader::new(file)).map_err(|error| damaged(path, error))
 }
 
-fn sha256(path: &PathBuf) -> Result<String, ScoreError> {
+/// Of a file, in hex.
+fn sha256(path: &Path) -> Result<String, ScoreError> {
     let mut file = File::open(path).map_err(|source| file_error(path, source))?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 1 << 20];

@@ -86,7 +86,16 @@ impl Checkpoint {
 /// Everything that decides how the run goes on.
 fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>, dev: &[Labelled]) -> Vec<i64> {
     let mut hasher = blake3::Hasher::new();
-    let settings = (args.seed, args.layers, args.stage_layers, args.epochs, args.batch, args.max_tokens, &args.base);
+    let settings = (
+        args.seed,
+        args.layers,
+        args.stage_layers,
+        args.keep_stages,
+        args.epochs,
+        args.batch,
+        args.max_tokens,
+        &args.base,
+    );
     let reals = [args.lr, Some(args.hide), Some(args.r_drop)].map(|real| real.map(f64::to_bits));
     hasher.update(format!("{settings:?} {reals:?}").as_bytes());
     // The manifest has the hash of the weights. One that cannot be read has been refused before.

@@ -36,13 +36,14 @@ pub(super) struct Target {
 pub(super) type Taught = ([f32; 3], [f32; 6]);
 
 impl Target {
-    /// Of a label, and of what the line says that a teacher gives of its stage.
+    /// Of a label, and of what the line says that a teacher gives of its grade and its stage.
     pub fn of(item: &Labelled, graded: bool) -> Self {
         let stage = match (stage_class(item).map(smoothed), item.stages) {
             (Some(label), Some(taught)) => Some(mixed(label, taught)),
             (label, taught) => label.or(taught),
         };
-        Self { grade: graded.then(|| smoothed(usize::from(item.grade))), stage: stage.map(|stage| (stage, 1.0)) }
+        let grade = graded.then(|| item.grades.unwrap_or_else(|| smoothed(usize::from(item.grade))));
+        Self { grade, stage: stage.map(|stage| (stage, 1.0)) }
     }
 
     /// Of teachers alone. The stage counts as much as they take the text for a negotiation.
@@ -179,6 +180,13 @@ mod tests {
         assert_eq!(stage(1), taught);
         let both = stage(2);
         assert!((both.iter().sum::<f32>() - 1.0).abs() < 1e-6 && both[3] > 0.5 && both[1] > 0.4, "{both:?}");
+    }
+
+    #[test]
+    fn grades_in_the_data_take_the_place_of_the_label() {
+        let taught = [0.1, 0.7, 0.2];
+        let item = Labelled { grades: Some(taught), ..signed() };
+        assert_eq!((Target::of(&item, true).grade, Target::of(&item, false).grade), (Some(taught), None));
     }
 
     #[test]

@@ -223,6 +223,7 @@ mod tests {
             hide: 0.0,
             r_drop: 0.0,
             stage_layers: 0,
+            keep_stages: false,
         }
     }
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""A teacher of stages: all-mpnet-base-v2, fine-tuned on stages, and what it says of texts that a smaller network is to learn from.
+"""A teacher of grades or of stages: all-mpnet-base-v2, fine-tuned, and what it says of texts that a smaller network is to learn from.
 
     python3 -m venv teacher && teacher/bin/pip install torch transformers tokenizers safetensors
-    teacher/bin/python models/stage_teacher.py --model all-mpnet-base-v2 --news stages-news.jsonl --told models/data/own-told.jsonl \
+    teacher/bin/python models/teacher.py grades --model all-mpnet-base-v2 --news news.jsonl --told models/data/own.jsonl \
+        --dev dev.jsonl --say news.jsonl --say pool.jsonl --mix news.jsonl 2 --words all-MiniLM-L6-v2 --out taught.jsonl
+    teacher/bin/python models/teacher.py stages --model all-mpnet-base-v2 --news stages-news.jsonl --told models/data/own-told.jsonl \
         --dev dev.jsonl --vary stages-news.jsonl --vary pool.jsonl --say models/data/own-told.jsonl --out taught.jsonl
 
-It learns from news and told negotiations together once, then from the news alone for three epochs. `--out` gets the lines of `--say`, with
-`stages`: how probable each stage is (planned, held, offer, agreed, refused, none), for `demarche train --stages` to learn from; and of
-`--vary` variants too (the headline alone, the summary alone, both in other places and with words left out). Of `--mix FILE N` it gets N variants of
+Grades it learns from news and told items together, for two epochs. Stages it learns from news and told negotiations together once, then from the
+news alone for three epochs. `--out` gets the lines of `--say`, with `grades`, how probable each is (0, 1, 2), or `stages` (planned, held, offer, agreed,
+refused, none), for `demarche train` to learn from; and of `--vary` variants too (the headline alone, the summary alone, both in other places and with
+words left out). The grades of items that it learnt from are half the label's and half its own. Of `--mix FILE N` it gets N variants of
 each item with words taken for like ones (after Jiao et al. 2020, TinyBERT), a quarter of them with the summary of another item; `--words` is the
 directory of the base model, whose embeddings say which words are alike. The model's directory holds model.safetensors, config.json and
 tokenizer.json (Apache-2.0). It has twelve layers of twice the width: ten times as slow as what demarche serves with, and has six more stages in
@@ -26,7 +29,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import MPNetConfig, MPNetModel
 
-STAGES = ["planned", "held", "offer", "agreed", "refused", "none"]
+CLASSES = {"grades": [0, 1, 2], "stages": ["planned", "held", "offer", "agreed", "refused", "none"]}
 TOKENS = 80
 BATCH = 16
 # Share of the target that goes to the other stages: labels are wrong in a few per cent of cases.
@@ -64,8 +67,9 @@ def read(path):
 
 
 class Teacher(torch.nn.Module):
-    def __init__(self, model):
+    def __init__(self, model, what):
         super().__init__()
+        self.field, self.classes = what.removesuffix("s"), CLASSES[what]
         self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(TOKENS, strategy="longest_first")
@@ -73,7 +77,7 @@ class Teacher(torch.nn.Module):
         missing = self.body.load_state_dict(load_file(model / "model.safetensors"), strict=False).missing_keys
         if missing:
             raise SystemExit(f"{model} lacks {missing}")
-        self.head = torch.nn.Linear(self.body.config.hidden_size, len(STAGES))
+        self.head = torch.nn.Linear(self.body.config.hidden_size, len(self.classes))
         self.drop = torch.nn.Dropout(0.1)
         for name, weight in self.body.named_parameters():
             layer = int(name.split(".")[2]) if name.startswith("encoder.layer.") else -1
@@ -93,11 +97,17 @@ class Teacher(torch.nn.Module):
         weights = mask.unsqueeze(-1).float()
         return self.head(self.drop((states.float() * weights).sum(1) / weights.sum(1)))
 
+    def label(self, item):
+        """How probable the item's label makes each class."""
+        target = torch.full((len(self.classes),), SMOOTHING / len(self.classes))
+        target[self.classes.index(item[self.field])] += 1 - SMOOTHING
+        return target
+
     @torch.no_grad()
     def say(self, texts):
         self.eval()
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        said = torch.empty(len(texts), len(STAGES))
+        said = torch.empty(len(texts), len(self.classes))
         for at in range(0, len(order), 32):
             said[order[at : at + 32]] = self([texts[i] for i in order[at : at + 32]])
         return said
@@ -106,11 +116,10 @@ class Teacher(torch.nn.Module):
 def learn(teacher, items, epochs, rate, dev):
     """AdamW with warm-up and decay; leaves the running mean of the weights, which is what is measured, in the teacher."""
     texts = [teacher.encode(item) for item in items]
-    targets = torch.full((len(items), len(STAGES)), SMOOTHING / len(STAGES))
-    for row, item in zip(targets, items):
-        row[STAGES.index(item["stage"])] += 1 - SMOOTHING
+    targets = torch.stack([teacher.label(item) for item in items])
     counts = targets.sum(0)
-    weights = (counts + 1) ** -0.3
+    # Rare stages count more. Grades are to be as probable as they are.
+    weights = (counts + 1) ** (-0.3 if teacher.field == "stage" else 0)
     weights /= (weights * counts).sum() / counts.sum()
     open_ = [weight for weight in teacher.parameters() if weight.requires_grad]
     groups = [([w for w in open_ if w.ndim >= 2], 0.01), ([w for w in open_ if w.ndim < 2], 0.0)]
@@ -156,9 +165,19 @@ def batches(texts):
 
 def measured(teacher, items):
     said = teacher.say([teacher.encode(item) for item in items])
-    truth = torch.tensor([STAGES.index(item["stage"]) for item in items])
+    truth = torch.tensor([teacher.classes.index(item[teacher.field]) for item in items])
     right = (said.argmax(1) == truth).float().mean()
-    return f"loss {cross_entropy(said, truth):.3f}, {right:.3f} right of {len(items)}"
+    told = f"loss {cross_entropy(said, truth):.3f}, {right:.3f} right of {len(items)}"
+    if teacher.field == "stage":
+        return told
+    two = average_precision(said.softmax(1)[:, 2], truth == 2)
+    return f"{told}, average precision of grade 2 {two:.3f}, of grades 1 and 2 {average_precision(1 - said.softmax(1)[:, 0], truth > 0):.3f}"
+
+
+def average_precision(scores, right):
+    """The mean over the right ones of the share of right ones among those that score as much or more."""
+    right = right[scores.argsort(descending=True)].float()
+    return (right * right.cumsum(0) / torch.arange(1, len(right) + 1)).sum() / right.sum()
 
 
 def variants(item):
@@ -224,9 +243,12 @@ def mixed(item, others, words):
     return {"title": words.changed(title, share), "summary": words.changed(summary, share), "grade": 1}
 
 
+def plain(item):
+    return tuple(" ".join((text or "").lower().split()) for text in (item["title"], item.get("summary")))
+
+
 def distinct(items, known=()):
     """The first item of each text, and none whose text is among the known: `demarche train` refuses a text that comes twice."""
-    plain = lambda item: tuple(" ".join((text or "").lower().split()) for text in (item["title"], item.get("summary")))
     seen, kept = {plain(item) for item in known}, []
     for item in items:
         if plain(item) not in seen:
@@ -236,20 +258,21 @@ def distinct(items, known=()):
 
 
 def with_variants(items):
-    """The items, and of each its variants, as texts alone: their stage is the teacher's to say."""
+    """The items, and of each its variants, as texts alone: what they are is the teacher's to say."""
     varied = [{"title": title, "summary": summary, "grade": 1} for item in items for title, summary in variants(item)]
     return items + varied
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=CLASSES)
     parser.add_argument("--model", type=pathlib.Path, required=True, help="directory of all-mpnet-base-v2")
-    parser.add_argument("--news", action="append", required=True, help="labelled negotiations of the news")
+    parser.add_argument("--news", action="append", required=True, help="labelled items of the news; of stages, its negotiations")
     parser.add_argument("--told", action="append", default=[], help="made-up ones")
     parser.add_argument("--dev", required=True, help="labelled items to measure on")
-    parser.add_argument("--say", action="append", default=[], help="items to say the stages of")
-    parser.add_argument("--vary", action="append", default=[], help="items to say the stages of, and of variants of them")
-    parser.add_argument("--mix", action="append", default=[], nargs=2, metavar=("FILE", "N"), help="items to say the stages of N mixed variants of")
+    parser.add_argument("--say", action="append", default=[], help="items to speak of")
+    parser.add_argument("--vary", action="append", default=[], help="items to speak of, and variants of them")
+    parser.add_argument("--mix", action="append", default=[], nargs=2, metavar=("FILE", "N"), help="items to speak of N mixed variants of")
     parser.add_argument("--words", type=pathlib.Path, help="directory of the base model, for --mix")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=2)
@@ -258,23 +281,31 @@ def main():
     torch.manual_seed(args.seed)
     if args.mix and not args.words:
         parser.error("--mix needs --words, the directory of the base model")
-    negotiations = lambda paths: [item for path in paths for item in read(path) if item["grade"] == 2]
-    news, told, dev = (negotiations(paths) for paths in (args.news, args.told, [args.dev]))
+    labelled = lambda paths: [item for path in paths for item in read(path) if args.what == "grades" or item["grade"] == 2]
+    news, told, dev = (labelled(paths) for paths in (args.news, args.told, [args.dev]))
     words = Words(args.words) if args.mix else None
     sources = [(read(path), int(times)) for path, times in args.mix]
-    teacher = Teacher(args.model)
-    learn(teacher, news + told, 1, 5e-5, dev)
-    learn(teacher, news, 3, 2.5e-5, dev)
+    teacher = Teacher(args.model, args.what)
+    if args.what == "grades":
+        learn(teacher, news + told, 2, 4e-5, dev)
+    else:
+        learn(teacher, news + told, 1, 5e-5, dev)
+        learn(teacher, news, 3, 2.5e-5, dev)
     items = [item for path in args.say for item in read(path)] + with_variants([item for path in args.vary for item in read(path)])
-    items, originals, mixes = distinct(items), [], []
+    items, originals, mixes = distinct(items, dev), [], []
     for others, times in sources:
         originals += others
         mixes += [mixed(item, others, words) for item in others for _ in range(times)]
-    items += distinct(mixes, items + originals)
+    items += distinct(mixes, items + originals + dev)
     said = teacher.say([teacher.encode(item) for item in items]).softmax(1)
+    known = {plain(item) for item in news + told} if args.what == "grades" else ()
     with args.out.open("w", encoding="utf-8") as out:
-        for item, stages in zip(items, said.tolist()):
-            out.write(json.dumps({**item, "stages": [round(p, 3) for p in stages]}) + "\n")
+        for item, probable in zip(items, said):
+            if plain(item) in known:
+                probable = (probable + teacher.label(item)) / 2
+            elif args.what == "grades":
+                item = {**item, "grade": probable.argmax().item()}
+            out.write(json.dumps({**item, args.what: [round(p, 3) for p in probable.tolist()]}) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@
 Grades it learns from news and told items together, for two epochs. Stages it learns from news and told negotiations together once, then from the
 news alone for three epochs. `--out` gets the lines of `--say`, with `grades`, how probable each is (0, 1, 2), or `stages` (planned, held, offer, agreed,
 refused, none), for `demarche train` to learn from; and of `--vary` variants too (the headline alone, the summary alone, both in other places and with
-words left out). The grades of items that it learnt from are half the label's and half its own. Of `--mix FILE N` it gets N variants of
+words left out). Where a line has a grade, its `grades` are half that and half the teacher's word. Of `--mix FILE N` it gets N variants of
 each item with words taken for like ones (after Jiao et al. 2020, TinyBERT), a quarter of them with the summary of another item; `--words` is the
 directory of the base model, whose embeddings say which words are alike. The model's directory holds model.safetensors, config.json and
 tokenizer.json (Apache-2.0). It has twelve layers of twice the width: ten times as slow as what demarche serves with, and has six more stages in
@@ -291,20 +291,21 @@ def main():
     else:
         learn(teacher, news + told, 1, 5e-5, dev)
         learn(teacher, news, 3, 2.5e-5, dev)
-    items = [item for path in args.say for item in read(path)] + with_variants([item for path in args.vary for item in read(path)])
-    items, originals, mixes = distinct(items, dev), [], []
+    said, varied = ([item for path in paths for item in read(path)] for paths in (args.say, args.vary))
+    graded = {plain(item) for item in said + varied if args.what == "grades" and "grade" in item}
+    items, originals, mixes = distinct(said + with_variants(varied), dev), [], []
     for others, times in sources:
         originals += others
         mixes += [mixed(item, others, words) for item in others for _ in range(times)]
     items += distinct(mixes, items + originals + dev)
     said = teacher.say([teacher.encode(item) for item in items]).softmax(1)
-    known = {plain(item) for item in news + told} if args.what == "grades" else ()
     with args.out.open("w", encoding="utf-8") as out:
         for item, probable in zip(items, said):
-            if plain(item) in known:
+            if plain(item) in graded:
                 probable = (probable + teacher.label(item)) / 2
             elif args.what == "grades":
-                item = {**item, "grade": probable.argmax().item()}
+                # A line must have one. Of grade 2 without a stage, `none` would be learnt as its stage.
+                item = {**item, "grade": 1}
             out.write(json.dumps({**item, args.what: [round(p, 3) for p in probable.tolist()]}) + "\n")
 
 

@@ -32,7 +32,7 @@ from transformers import MPNetConfig, MPNetModel
 CLASSES = {"grades": [0, 1, 2], "stages": ["planned", "held", "offer", "agreed", "refused", "none"]}
 TOKENS = 80
 BATCH = 16
-# Share of the target that goes to the other stages: labels are wrong in a few per cent of cases.
+# Share of the target that goes to the other classes: labels are wrong in a few per cent of cases.
 SMOOTHING = 0.05
 # Lower layers that stay as they are, as the embeddings do: a fifth of the time, and no worse.
 FROZEN = 2
@@ -170,8 +170,9 @@ def measured(teacher, items):
     told = f"loss {cross_entropy(said, truth):.3f}, {right:.3f} right of {len(items)}"
     if teacher.field == "stage":
         return told
-    two = average_precision(said.softmax(1)[:, 2], truth == 2)
-    return f"{told}, average precision of grade 2 {two:.3f}, of grades 1 and 2 {average_precision(1 - said.softmax(1)[:, 0], truth > 0):.3f}"
+    probable = said.softmax(1)
+    two, any_ = average_precision(probable[:, 2], truth == 2), average_precision(1 - probable[:, 0], truth > 0)
+    return f"{told}, average precision of grade 2 {two:.3f}, of grades 1 and 2 {any_:.3f}"
 
 
 def average_precision(scores, right):

@@ -91,6 +91,10 @@ pub struct TrainArgs {
     /// `--stages`; the grades of `--base` stay what they are. 0: the stage is read from the same states as the grade (transformer)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=5))]
     pub stage_layers: usize,
+    /// A transformer's directory whose stage's own layers and head `--stage-layers` starts from, instead of the grade's upper layers:
+    /// behind lower layers that have changed a little, they need little to be right again (transformer)
+    #[arg(long, value_name = "DIR")]
+    pub stage_from: Option<PathBuf>,
     /// Trains the grade alone, and no layer that the stage reads: the stages of `--base`, which must have layers of their own, stay
     /// what they are (transformer)
     #[arg(long)]
@@ -221,6 +225,9 @@ fn check(args: &TrainArgs) -> Result<(), TrainError> {
             refuse(
                 "--stage-layers and --data, --teacher or --average: only stages are learnt; name labelled items with --stages",
             )
+        }
+        _ if args.stage_from.is_some() && args.stage_layers == 0 => {
+            refuse("--stage-from and without --stage-layers: say how many layers of its own the stage has there")
         }
         _ if args.batch == 0 => refuse("--batch 0: at least one item makes a step"),
         _ if args.epochs == Some(0) => refuse("--epochs 0: nothing would be learnt"),

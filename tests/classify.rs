@@ -277,6 +277,30 @@ mod bert {
     }
 
     #[test]
+    fn stages_start_from_those_of_another_model() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (train, dev) = halves(dir.path());
+        let other = dir.path().join("other");
+        let run = |how: &[&str], named: &str, out: &Path| {
+            let line = ["train", "--base", "models/transformer", "--epochs", "1", "--batch", "2"].iter().chain(how);
+            let files = [(named, &*train), ("--dev", &*dev), ("--out", out)];
+            let files = files.iter().flat_map(|(flag, path)| [std::ffi::OsStr::new(flag), path.as_os_str()]);
+            train::run(&Line::parse_from(line.map(std::ffi::OsStr::new).chain(files)).args, &config())
+        };
+        run(&["--stage-layers", "3", "--lr", "1e-3"], "--stages", &other).expect("trains");
+        // Too short a step to move anything from where it starts.
+        let (from, out) = (other.to_str().expect("UTF-8"), dir.path().join("out"));
+        run(&["--stage-layers", "3", "--lr", "1e-12", "--stage-from", from], "--stages", &out).expect("trains");
+        let (shipped, other, out) = (tensors(Path::new("models/transformer")), tensors(&other), tensors(&out));
+        let weight = "stage.layer.4.output.dense.weight";
+        assert!(out[weight] == other[weight] && out[weight] != shipped[weight]);
+        assert_eq!(out, other);
+
+        let error = run(&["--stage-from", from], "--data", dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("--stage-layers"), "{error}");
+    }
+
+    #[test]
     fn grades_are_learnt_anew_without_a_change_to_the_stages() {
         let above = |name: &str| {
             ["encoder.layer.3.", "encoder.layer.4.", "encoder.layer.5."].iter().any(|layer| name.starts_with(layer))
@@ -350,15 +374,12 @@ mod bert {
         let alike = demo(|item| item["hard_negative"] == true);
         assert!(story.len() >= 8 && alike.len() >= 50);
         let shipped = demarche::classify::build(&config()).expect("builds");
-        // The transformer alone, where a user chooses it, is less sure of one of them (0.29), but raises no alert.
-        let alone = bert();
-        let most = alone.model().threshold;
-        for (mut scorer, most) in [(shipped, 0.2), (Box::new(alone) as Box<dyn Scorer>, most)] {
+        for mut scorer in [shipped, Box::new(bert()) as Box<dyn Scorer>] {
             for (score, title) in scores(&mut *scorer, &story) {
                 assert!(score >= 0.95, "{score}: {title}");
             }
             for (score, title) in scores(&mut *scorer, &alike) {
-                assert!(score < most, "{score}: {title}");
+                assert!(score < 0.2, "{score}: {title}");
             }
         }
     }
@@ -373,7 +394,7 @@ mod bert {
         let rule = LinearScorer::load(&Package::embedded_linear(), &config()).expect("loads").cascade;
         let rule = rule.expect("the linear model says what it settles");
         assert_eq!(rule.transformer, bert().model().id);
-        // The one item in Arabic is missed, as the model card says.
+        // The one item in Arabic is found only just: the base model reads it letter by letter.
         let readable = |item: &serde_json::Value| item["title"].as_str().is_some_and(is_readable);
         let story = demo(|item| item["story"] == true && item["grade"] == 2 && readable(item));
         assert!(story.len() >= 10, "{}", story.len());

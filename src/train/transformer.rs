@@ -59,6 +59,9 @@ pub fn train(
         _ => args.layers.min(network.layers),
     };
     let laid = args.base.as_ref().map_or(Ok(0), |dir| lay(&mut network, dir))?;
+    if let Some(dir) = &args.stage_from {
+        lay_stage(&mut network, dir)?;
+    }
     // What was tuned before is part of the result, whether it is tuned on or not.
     let written = tuned.max(laid);
     let encoder = Encoder::open(&base, args.max_tokens)?;
@@ -132,13 +135,25 @@ fn stage_layers(args: &TrainArgs) -> Result<usize, ScoreError> {
 
 /// Lays the tuned weights in `dir` over the base, and says how many layers they are.
 fn lay(network: &mut Network, dir: &Path) -> Result<usize, ScoreError> {
+    let (package, manifest) = checked(network, dir)?;
+    let tuned = manifest.tuned_layers.unwrap_or(0);
+    network.overlay(&package, tuned, manifest.stage_layers.unwrap_or(0))?;
+    Ok(tuned)
+}
+
+/// Has the stage's own layers and head start as those of the transformer in `dir`.
+fn lay_stage(network: &mut Network, dir: &Path) -> Result<(), ScoreError> {
+    let (package, manifest) = checked(network, dir)?;
+    network.overlay_stage(&package, manifest.stage_layers.unwrap_or(0))
+}
+
+/// The transformer in `dir`, whole and of this base.
+fn checked(network: &Network, dir: &Path) -> Result<(Package, Manifest), ScoreError> {
     let package = Package::read(dir)?;
     let manifest = manifest(&package)?;
     manifest.check_weights(&package.name, &package.weights)?;
     manifest.base.as_ref().map_or(Ok(()), |base| base.check(&package.name, &network.base))?;
-    let tuned = manifest.tuned_layers.unwrap_or(0);
-    network.overlay(&package, tuned, manifest.stage_layers.unwrap_or(0))?;
-    Ok(tuned)
+    Ok((package, manifest))
 }
 
 fn manifest(package: &Package) -> Result<Manifest, ScoreError> {

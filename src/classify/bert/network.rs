@@ -134,11 +134,21 @@ impl Network {
         if stage_layers > 0 {
             same(&package.name, "stage_layers", &stage_layers.to_string(), &self.own().to_string())?;
         }
+        let layers = self.layers;
+        self.put(package, |name| is_tuned(name, layers, tuned_layers) && (stage_layers > 0 || !name.starts_with(OWN)))?;
+        if stage_layers == 0 { self.branch_off() } else { Ok(()) }
+    }
+
+    /// Lays what serves the stage alone in `package`, whose manifest says `stage_layers`, over what is there.
+    pub fn overlay_stage(&mut self, package: &Package, stage_layers: usize) -> Result<(), ScoreError> {
+        same(&package.name, "stage_layers", &stage_layers.to_string(), &self.own().to_string())?;
+        self.put(package, is_of_stage)
+    }
+
+    /// Copies the tensors of `package` into the variables whose names are `wanted`; all of them must be there.
+    fn put(&mut self, package: &Package, wanted: impl Fn(&str) -> bool) -> Result<(), ScoreError> {
         let tensors = package.tensors()?;
-        for (name, mut variable) in self.vs.variables() {
-            if !is_tuned(&name, self.layers, tuned_layers) || (stage_layers == 0 && name.starts_with(OWN)) {
-                continue;
-            }
+        for (name, mut variable) in self.vs.variables().into_iter().filter(|(name, _)| wanted(name)) {
             let shape: Vec<usize> = variable.size().iter().map(|&n| n as usize).collect();
             let dtype = tensors.tensor(&name).map_or(Dtype::F16, |view| view.dtype());
             let view = package.tensor(&tensors, &name, dtype, &shape)?;
@@ -149,7 +159,7 @@ impl Network {
             }
             no_grad(|| variable.f_copy_(&tensor)).map_err(inference)?;
         }
-        if stage_layers == 0 { self.branch_off() } else { Ok(()) }
+        Ok(())
     }
 
     /// Means of the token states, one row a text: for the grade, and for the stage.
@@ -261,6 +271,14 @@ mod tests {
         assert!(apart(&network) > 0.01);
         network.branch_off().expect("branches off");
         assert!(apart(&network) < 1e-5);
+    }
+
+    #[test]
+    fn fewer_layers_of_the_stages_own_are_no_start_for_more() {
+        let package = Package::transformer(&shipped()).expect("built in");
+        let mut network = Network::open(&shipped().base_dir(), 2).expect("the base model is there: run `make setup`");
+        let message = network.overlay_stage(&package, 3).expect_err("refused").to_string();
+        assert!(message.contains("stage_layers") && message.contains('3') && message.contains('2'), "{message}");
     }
 
     #[test]

@@ -95,12 +95,14 @@ fn fingerprint(args: &TrainArgs, lessons: &Lessons<'_>, dev: &[Labelled]) -> Vec
         args.batch,
         args.max_tokens,
         &args.base,
+        &args.stage_from,
     );
     let reals = [args.lr, Some(args.hide), Some(args.r_drop)].map(|real| real.map(f64::to_bits));
     hasher.update(format!("{settings:?} {reals:?}").as_bytes());
     // The manifest has the hash of the weights. One that cannot be read has been refused before.
-    let base = args.base.as_ref().and_then(|dir| std::fs::read(dir.join(MANIFEST)).ok());
-    hasher.update(&base.unwrap_or_default());
+    for dir in args.base.iter().chain(&args.stage_from) {
+        hasher.update(&std::fs::read(dir.join(MANIFEST)).unwrap_or_default());
+    }
     lessons.fingerprint(&mut hasher);
     for item in dev {
         hasher.update(format!("{:?} {}\n", item.both(), item.grade).as_bytes());

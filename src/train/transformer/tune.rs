@@ -171,7 +171,8 @@ fn loss(
     Ok(if times == 2 { loss + r_drop * train.apart(batch, &grades, &stages) } else { loss })
 }
 
-/// How well the grades are told, and in words: the mean of the average precision of grade 2 and of that of grades 1 and 2.
+/// How well the grades are told, and in words: the mean logarithm of the true grade's probability once calibrated, which rests on all of
+/// dev, where average precision rests on its few negotiations.
 fn by_grades(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, String) {
     let p: Vec<[f32; 3]> = grades.iter().map(softmax).collect();
     let ap = |score: &dyn Fn(&[f32; 3]) -> f32, least: u8| {
@@ -179,7 +180,9 @@ fn by_grades(grades: &[[f32; 3]], dev: &[Labelled]) -> (f64, String) {
         average_precision(&scores, &dev.iter().map(|item| item.grade >= least).collect::<Vec<_>>())
     };
     let (negotiation, diplomacy) = (ap(&|p| p[2], 2), ap(&|p| p[1] + p[2], 1));
-    ((negotiation + diplomacy) / 2.0, format!("average precision {negotiation:.4}, with diplomacy {diplomacy:.4}"))
+    let classes: Vec<usize> = dev.iter().map(|item| usize::from(item.grade)).collect();
+    let loss = calibrate::loss(grades, &classes, calibrate::temperature(grades, &classes));
+    (-loss, format!("loss {loss:.4}, average precision {negotiation:.4}, with diplomacy {diplomacy:.4}"))
 }
 
 /// How well the stages of the negotiations are told, and in words: the mean logarithm of the true stage's probability, which few items
@@ -223,6 +226,7 @@ mod tests {
             hide: 0.0,
             r_drop: 0.0,
             stage_layers: 0,
+            stage_from: None,
             keep_stages: false,
         }
     }

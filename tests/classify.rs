@@ -293,8 +293,14 @@ mod bert {
         run(&["--stage-layers", "3", "--lr", "1e-12", "--stage-from", from], "--stages", &out).expect("trains");
         let (shipped, other, out) = (tensors(Path::new("models/transformer")), tensors(&other), tensors(&out));
         let weight = "stage.layer.4.output.dense.weight";
-        assert!(out[weight] == other[weight] && out[weight] != shipped[weight]);
-        assert_eq!(out, other);
+        assert!(other[weight] != shipped[weight], "nothing was learnt");
+        // In half precision; a nought may have been stepped over, which turns its sign.
+        let values = |bytes: &[u8]| -> Vec<u16> {
+            let halves = bytes.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]]));
+            halves.map(|half| if half == 0x8000 { 0 } else { half }).collect()
+        };
+        let moved: Vec<&String> = out.keys().filter(|name| values(&out[*name]) != values(&other[*name])).collect();
+        assert!(moved.is_empty(), "{moved:?}");
 
         let error = run(&["--stage-from", from], "--data", dir.path()).expect_err("refused").to_string();
         assert!(error.contains("--stage-layers"), "{error}");

@@ -257,6 +257,20 @@ mod tests {
         state.tensors().iter().map(|(_, tensor)| tensor.abs().sum(tch::Kind::Double).double_value(&[])).collect()
     }
 
+    #[test]
+    fn an_epoch_is_better_by_how_probable_it_makes_the_labels_however_sure_it_sounds() {
+        let dev: Vec<Labelled> = [0, 1, 2, 0, 2].map(|grade| Labelled { grade, ..items().swap_remove(0) }).into();
+        // The fourth is taken for grade 1: a little, or surely. Both put every negotiation first.
+        let of = |slip: f32| {
+            let row = |class: usize, by: f32| std::array::from_fn(|i| if i == class { by } else { 0.0 });
+            [row(0, 3.0), row(1, 3.0), row(2, 3.0), row(1, slip), row(2, 3.0)]
+        };
+        let [(little, said), (sure, _)] = [0.5, 6.0].map(|slip| by_grades(&of(slip), &dev));
+        assert!(little > sure && said.contains("average precision 1.0000"), "{little} {sure} {said}");
+        let (louder, _) = by_grades(&of(0.5).map(|row| row.map(|x| 4.0 * x)), &dev);
+        assert!((louder - little).abs() < 1e-3, "{louder} {little}");
+    }
+
     /// libtorch has one generator of chance for the whole process, and other tests draw from it at the same time.
     #[test]
     fn a_resumed_run_ends_where_an_unbroken_one_does() {
